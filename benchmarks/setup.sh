@@ -1,0 +1,42 @@
+#!/usr/bin/env bash
+# Makes benchmarks/.venv: tadka, and every peer the benchmarks run against, at the versions the notes name.
+#
+#   benchmarks/setup.sh           make or complete the environment
+#   benchmarks/setup.sh --clean   make it afresh
+#
+# The peers live apart from the project's own environment: Ray and Dask bring many packages that tadka does not need.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+venv=benchmarks/.venv
+[ "${1:-}" = "--clean" ] && rm -rf "$venv"
+[ -x "$venv/bin/python" ] || python3 -m venv "$venv"
+python="$venv/bin/python"
+
+# torch through pip, before anything else: pip honours the machine's own index settings, which may offer a CPU build;
+# the constraint below then keeps every later step from replacing it.
+"$python" -m pip install --quiet "torch==2.13.0" uv
+constraint="$(mktemp)"
+trap 'rm -f "$constraint"' EXIT
+echo "torch==2.13.0" > "$constraint"
+
+# aiohttp and pydantic: ray[data] 2.60.0 needs both to read a local Parquet file into torch batches, and asks for neither.
+# pandas<3: Dask and Ray still use what pandas 3 took away.
+"$python" -m uv pip install --python "$python" --quiet --constraint "$constraint" \
+    "ray[data]" aiohttp pydantic "dask[distributed]" pyarrow pyzmq numpy psutil "pandas<3" ruff
+
+if [ -f pyproject.toml ]; then
+    "$python" -m uv pip install --python "$python" --quiet --constraint "$constraint" -e ".[stream,torch]"
+else
+    echo "setup: no pyproject.toml, so tadka itself is not installed" >&2
+fi
+
+"$python" - <<'PYTHON'
+import importlib.metadata as metadata
+
+for name in ("torch", "ray", "dask", "distributed", "pyarrow", "pyzmq", "numpy", "pandas", "psutil", "ruff", "tadka"):
+    try:
+        print(f"{name:12} {metadata.version(name)}")
+    except metadata.PackageNotFoundError:
+        print(f"{name:12} missing")
+PYTHON

@@ -1,0 +1,36 @@
+"""Errors, resources, hashing, configuration and progress: what every room stands on."""
+
+from tadka.core.config import dump_config, load_config
+from tadka.core.error import (
+    ConfigError,
+    DataError,
+    LaunchError,
+    MissingExtra,
+    NotFound,
+    StageError,
+    TadkaError,
+)
+from tadka.core.extra import require
+from tadka.core.hashing import digest, digest_file
+from tadka.core.progress import Progress, ProgressRow
+from tadka.core.resource import Resources, format_bytes, parse_bytes
+
+__all__ = [
+    "ConfigError",
+    "DataError",
+    "LaunchError",
+    "MissingExtra",
+    "NotFound",
+    "Progress",
+    "ProgressRow",
+    "Resources",
+    "StageError",
+    "TadkaError",
+    "digest",
+    "digest_file",
+    "dump_config",
+    "format_bytes",
+    "load_config",
+    "parse_bytes",
+    "require",
+]

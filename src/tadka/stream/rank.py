@@ -1,0 +1,358 @@
+"""A training rank: hands the user's loop its batches, and keeps model and position together."""
+
+import json
+import os
+import time
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from tadka.core.error import ConfigError, StageError
+from tadka.stream.checkpoint import (
+    Checkpoint,
+    restore_into,
+    save_checkpoint,
+    to_state,
+)
+from tadka.stream.codec import Batch
+from tadka.stream.function import traceback_of
+from tadka.stream.link import Arrival, Link, LinkOrder
+from tadka.stream.counters import Counters
+from tadka.stream.wire import Kind
+
+
+_WAIT_MS = 250
+_STAT_PERIOD_NS = 250_000_000
+_MPI_RANK = "OMPI_COMM_WORLD_RANK"
+
+
+class Stopped(BaseException):
+    """Ends the user's loop when the run is interrupted; not an Exception, so loops that catch
+    those let it through."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class RankOrder:
+    """Everything a rank needs to know.
+
+    Args:
+        link: How to reach the coordinator; rank r is worker ``link.worker + r``.
+        name: The stage's name.
+        rank: Which rank; -1 to ask MPI.
+        world_size: Ranks in all.
+        num_epochs: Passes over the data.
+        repeats: Whether padding counts as data.
+        function: The user's ``train(batches, run)``.
+        directory: Where checkpoints go.
+        plan: `Plan.describe()`.
+        checkpoint: What to go on from.
+    """
+
+    link: LinkOrder
+    name: str
+    rank: int
+    world_size: int
+    num_epochs: int
+    repeats: bool
+    function: Callable[..., Any]
+    directory: str
+    plan: dict[str, Any]
+    checkpoint: Checkpoint | None
+
+
+class Run:
+    """The training loop's hold on the run: who am I, log, save, restore.
+
+    Args:
+        rank: This rank, from 0.
+        world_size: Ranks in all.
+        epochs: Epochs to go over, as a range; begins later after a resume.
+        step: Optimizer steps this rank has begun, those before a resume included.
+        weight: 1.0, or 0.0 while the batch in hand is padding: multiply the loss by it.
+        directory: Where this run keeps its files.
+    """
+
+    def __init__(self, order: RankOrder, rank: int, feed: "Batches") -> None:
+        start = order.checkpoint
+        self.rank = rank
+        self.world_size = order.world_size
+        self.epochs = range(start.position.epoch if start else 0, order.num_epochs)
+        self.directory = Path(order.directory)
+        self._order = order
+        self._feed = feed
+        self._objects: dict[str, Any] = {}
+
+    @property
+    def step(self) -> int:
+        return self._feed.step
+
+    @property
+    def epoch(self) -> int:
+        """The epoch of the batch in hand."""
+        return self._feed.epoch
+
+    @property
+    def weight(self) -> float:
+        return self._feed.weight
+
+    def log(self, **metrics: float) -> None:
+        """Note numbers for this step; rank 0's are kept in the report and drawn."""
+        if self.rank == 0:
+            numbers = {name: float(value) for name, value in metrics.items()}
+            self._feed.metrics.append({"step": self.step, "epoch": self.epoch, **numbers})
+
+    def save(self, model: Any, **more: Any) -> Path | None:
+        """Store model and data position together, as of the steps taken so far.
+
+        Call it after the optimizer's step, on every rank or on rank 0 alone; rank 0 writes.
+        All ranks must have taken the same number of steps, as they have inside a loop that
+        synchronises gradients.
+
+        Args:
+            model: Anything with ``state_dict()``, or anything that can be pickled.
+            more: Further such objects by name, for example the optimizer.
+
+        Returns:
+            The checkpoint's directory; None on ranks other than 0.
+        """
+        self._objects = {"model": model, **more}
+        if self.rank != 0:
+            return None
+        path = save_checkpoint(
+            self.directory,
+            state=to_state(self._objects),
+            position=self._feed.position(),
+            step=self.step,
+            world_size=self.world_size,
+            plan=self._order.plan,
+        )
+        self._feed.tell(Kind.SAVED, text=str(path))
+        return path
+
+    def restore(self, model: Any, **more: Any) -> bool:
+        """Load what `save` stored, if the run resumes; call it on every rank before the loop.
+
+        It also tells which objects make up the state, so that Ctrl-C can save them.
+
+        Returns:
+            Whether there was something to load.
+        """
+        self._objects = {"model": model, **more}
+        checkpoint = self._order.checkpoint
+        if checkpoint is None:
+            return False
+        restore_into(self._objects, checkpoint.load_state(), checkpoint.path)
+        return True
+
+    def _save_on_stop(self) -> None:
+        if self._objects and self.rank == 0 and self._feed.rounds:
+            self.save(self._objects["model"], **{
+                name: value for name, value in self._objects.items() if name != "model"
+            })
+
+
+class Batches:
+    """Iterable over the batches of an epoch; iterate again for the next epoch.
+
+    A batch is finished when the next one is asked for. Leaving the loop early and iterating
+    again goes on with the rest of the same epoch.
+    """
+
+    def __init__(self, order: RankOrder, link: Link) -> None:
+        start = order.checkpoint
+        self.epoch = start.position.epoch if start else 0
+        self.step = start.step if start else 0
+        self.rounds = 0  # steps of this epoch, since the start or the resume
+        self.weight = 1.0
+        self.metrics: list[dict[str, Any]] = []
+        self.on_stop: Callable[[], None] = lambda: None
+        self.counters = Counters()
+        self._order = order
+        self._link = link
+        self._is_rank_zero = False
+        self._num_acked = 0
+        self._queue: deque[Arrival] = deque()
+        self._next_key = 0
+        self._epoch_rounds: dict[int, int] = {}
+        self._seen: set[tuple[int, int]] = set()
+        self._position: dict[str, Any] | None = None
+        self._is_stopped = False
+        self._mark_ns = time.monotonic_ns()
+        self._stat_ns = 0
+
+    def __iter__(self) -> Iterator[Batch]:
+        if self.epoch >= self._order.num_epochs:
+            raise ConfigError(
+                f"The flow has {self._order.num_epochs} epochs and all are over. Loop with "
+                "`for epoch in run.epochs`, or ask for more: Train(train, epochs=...)."
+            )
+        while True:
+            arrival = self._next()
+            if arrival is None:
+                return
+            self.rounds += 1
+            self.step += 1
+            self.weight = 0.0 if arrival.is_pad and not self._order.repeats else 1.0
+            self.counters.batches += 1
+            if not arrival.is_pad:
+                self.counters.rows_out += arrival.rows
+            batch = self._link.open(arrival)
+            del arrival
+            if not self.counters.first_batch_ns:
+                self.counters.first_batch_ns = time.monotonic_ns()
+            yield batch
+            del batch
+            self._finish_step()
+
+    def start(self) -> None:
+        """Wait until everybody is ready."""
+        while not any(kind == Kind.START for kind, _, _ in self._link.receive(_WAIT_MS)):
+            pass
+        self._mark_ns = time.monotonic_ns()
+
+    def tell(self, kind: Kind, values: Any = (), text: str | None = None) -> None:
+        """Send a message."""
+        self._link.send(kind, values, text)
+
+    def position(self) -> dict[str, Any]:
+        """Where the stream stands after the steps taken so far."""
+        self._position = None
+        self._flush()
+        self._link.send(Kind.SAVE, [self.epoch, self.rounds])
+        while self._position is None:
+            self._receive(_WAIT_MS)
+        return self._position
+
+    def close(self, result: Any) -> None:
+        """Say goodbye."""
+        self._account("busy_ns")
+        self._flush()
+        self._stat()
+        try:
+            text = json.dumps(result)
+        except (TypeError, ValueError):
+            text = "null"  # the loop may return its model: that is not for a report
+        self._link.send(Kind.BYE, text=text)
+        self._link.close()
+
+    def _finish_step(self) -> None:
+        """The loop asks for the next batch, so it has trained the last one."""
+        if self._link.is_due or self.rounds - self._num_acked >= 4:
+            self._flush()
+
+    def _flush(self) -> None:
+        if self.rounds > self._num_acked:
+            self._link.send(Kind.ACK, [self.epoch, self.rounds])
+            self._num_acked = self.rounds
+        self._link.flush()
+        if time.monotonic_ns() - self._stat_ns > _STAT_PERIOD_NS:
+            self._stat()
+
+    def _stat(self) -> None:
+        self._stat_ns = time.monotonic_ns()
+        self.counters.measure()
+        self._link.send(Kind.STAT, self.counters.to_ints())
+        if self.metrics:
+            self._link.send(Kind.METRIC, text=json.dumps(self.metrics))
+            self.metrics = []
+
+    def _account(self, share: str) -> None:
+        now_ns = time.monotonic_ns()
+        setattr(self.counters, share, getattr(self.counters, share) + now_ns - self._mark_ns)
+        self._mark_ns = now_ns
+
+    def _next(self) -> Arrival | None:
+        """The next step's batch; None at the end of the epoch."""
+        self._receive(0)
+        while True:
+            if self._is_stopped:
+                self.on_stop()
+                raise Stopped
+            if self._queue and self._link.is_here(self._queue[0]):
+                return self._queue.popleft()
+            if not self._queue and self._epoch_rounds.get(self.epoch) == self.rounds:
+                self._flush()
+                del self._epoch_rounds[self.epoch]
+                self.epoch += 1
+                self.rounds = self._num_acked = 0
+                return None
+            self._flush()
+            self._account("busy_ns")
+            self._receive(_WAIT_MS)
+            self._account("wait_input_ns")
+
+    def _receive(self, timeout_ms: int) -> None:
+        for kind, values, text in self._link.receive(timeout_ms):
+            if kind == Kind.IN:
+                for arrival in self._link.arrivals(values):
+                    self._enqueue(arrival)
+            elif kind == Kind.EPOCH:
+                self._epoch_rounds[values[0]] = values[1]
+            elif kind == Kind.POSITION:
+                self._position = json.loads(text)
+            elif kind == Kind.STOP:
+                self._is_stopped = True
+
+    def _enqueue(self, arrival: Arrival) -> None:
+        """Steps come in order, but for those made again after their producer died."""
+        for at, waiting in enumerate(self._queue):
+            if waiting.step == arrival.step and waiting.is_pad == arrival.is_pad and (
+                waiting.where < 0 and waiting.producer != arrival.producer
+            ):
+                if self._link.is_here(waiting):
+                    self._link.drop(arrival)
+                else:
+                    self._link.drop(waiting)
+                    self._queue[at] = arrival
+                return
+        self._queue.append(arrival)
+
+
+def run_rank(order: RankOrder) -> None:
+    """Entry point of a rank's process."""
+    rank = order.rank if order.rank >= 0 else int(os.environ[_MPI_RANK])
+    if order.rank < 0:
+        os.environ["RANK"] = os.environ["LOCAL_RANK"] = str(rank)
+    link_order = LinkOrder(
+        worker=order.link.worker + rank, control=order.link.control, config=order.link.config
+    )
+    link = Link(link_order)
+    feed = Batches(order, link)
+    run = Run(order, rank, feed)
+    feed.on_stop = run._save_on_stop
+    link.send(Kind.READY, text="")
+    feed.start()
+    try:
+        result = order.function(feed, run)
+    except Stopped:
+        result = None
+    except Exception as error:  # the user's function: told to the coordinator
+        told = {
+            "stage": order.name,
+            "replica": rank,
+            "where": f"step {feed.step} of epoch {feed.epoch}",
+            "error": f"{type(error).__name__}: {error}",
+            "traceback": traceback_of(error),
+        }
+        link.send(Kind.ERROR, [0, 0], text=json.dumps(told))
+        link.close()
+        raise StageError(told["error"]) from error
+    feed.close(result)
+
+
+def environment(rank: int, world_size: int, port: int, num_gpus: int) -> Mapping[str, str]:
+    """What torchrun would set for a rank, so that an unchanged loop finds its group.
+
+    A rank with GPUs sees only its own, hence it is the local rank 0 of 1.
+    """
+    is_alone = num_gpus > 0
+    return {
+        "RANK": str(rank),
+        "WORLD_SIZE": str(world_size),
+        "LOCAL_RANK": "0" if is_alone else str(rank),
+        "LOCAL_WORLD_SIZE": "1" if is_alone else str(world_size),
+        "MASTER_ADDR": "127.0.0.1",
+        "MASTER_PORT": str(port),
+    }

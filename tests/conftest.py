@@ -1,0 +1,126 @@
+"""What tests may need from the machine, and the rule for a machine that lacks it.
+
+A test that needs a data set, a program or a right says so with a marker. Where it is missing the
+test is skipped with a reason that names it; under TADKA_CI=1 the test fails instead, so that a
+green CI run has run everything. (A GPU may be missing there.)
+"""
+
+import importlib.util
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+DATA = Path(os.environ.get("TADKA_DATA", ROOT.parent / "shared" / "data")).resolve()
+IN_CI = os.environ.get("TADKA_CI") == "1"
+
+CHROMIUM_NAMES = ("chromium", "chromium-browser", "google-chrome")
+PROGRAM_PATH = os.pathsep.join(
+    [str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath), "/usr/sbin", "/sbin"]
+)
+
+
+def find_program(*names: str) -> str | None:
+    """The first of `names` beside this interpreter, on PATH, or among the system's programs."""
+    return next((found for name in names if (found := shutil.which(name, path=PROGRAM_PATH))), None)
+
+
+def missing_data(*folders: str) -> str | None:
+    absent = [folder for folder in folders if not (DATA / folder).is_dir()]
+    if absent:
+        return (
+            f"no data set {', '.join(absent)} in {DATA}; set TADKA_DATA to the folder that holds it"
+        )
+    return None
+
+
+def missing_root() -> str | None:
+    if os.geteuid() != 0:
+        return "not root; network namespaces need it"
+    unshare, ip = find_program("unshare"), find_program("ip")
+    if unshare is None or ip is None:
+        return "unshare or ip is not installed; run: apt-get install util-linux iproute2"
+    tried = subprocess.run(
+        [unshare, "--net", "--mount", ip, "link", "show", "lo"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if tried.returncode != 0:
+        return f"this root may not make namespaces: {tried.stderr.strip()}"
+    return None
+
+
+def missing_chromium() -> str | None:
+    if find_program(*CHROMIUM_NAMES) is None:
+        return "no Chromium; run: apt-get install chromium"
+    return None
+
+
+def missing_mpi() -> str | None:
+    if importlib.util.find_spec("mpi4py") is None:
+        return "no mpi4py; run: make setup"
+    if find_program("mpirun") is None:
+        return "no mpirun; run: make setup"
+    return None
+
+
+def missing_gpu() -> str | None:
+    if not any(Path("/dev").glob("nvidia[0-9]*")):
+        return "no NVIDIA GPU"
+    return None
+
+
+NEEDS = {
+    "needs_data": missing_data,
+    "needs_root": missing_root,
+    "needs_chromium": missing_chromium,
+    "needs_mpi": missing_mpi,
+    "needs_gpu": missing_gpu,
+}
+MAY_BE_MISSING_IN_CI = {"needs_gpu"}
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Skips, or in CI fails, a test whose needs this machine does not meet."""
+    for marker in item.iter_markers():
+        if marker.name not in NEEDS:
+            continue
+        reason = NEEDS[marker.name](*marker.args)
+        if reason is None:
+            continue
+        if IN_CI and marker.name not in MAY_BE_MISSING_IN_CI:
+            pytest.fail(f"{marker.name}: {reason}. TADKA_CI=1 allows no skip.", pytrace=False)
+        pytest.skip(f"{marker.name}: {reason}")
+
+
+@pytest.fixture(scope="session")
+def data() -> Path:
+    """The folder of data sets; who opens `data / "ml-100k"` bears needs_data("ml-100k")."""
+    return DATA
+
+
+@pytest.fixture(scope="session")
+def repository() -> Path:
+    """The root of this checkout."""
+    return ROOT
+
+
+@pytest.fixture(scope="session")
+def chromium() -> str:
+    """Path of a Chromium; for tests that bear needs_chromium."""
+    found = find_program(*CHROMIUM_NAMES)
+    assert found is not None, "mark the test with needs_chromium"
+    return found
+
+
+@pytest.fixture(scope="session")
+def mpirun() -> str:
+    """Path of mpirun; for tests that bear needs_mpi."""
+    found = find_program("mpirun")
+    assert found is not None, "mark the test with needs_mpi"
+    return found
