@@ -31,8 +31,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import psutil
-
 HERE = Path(__file__).resolve().parent
 
 # One thread for everything that would start a pool: OMP covers torch and Arrow's CPU pool.
@@ -71,10 +69,16 @@ def adopt_orphans() -> None:
 
 
 def tree_pids(root: int) -> list[int]:
-    """Process ids of `root` and all its descendants."""
-    with contextlib.suppress(psutil.NoSuchProcess):
-        return [root, *(child.pid for child in psutil.Process(root).children(recursive=True))]
-    return []
+    """Process ids of `root` and all its descendants; `root` first."""
+    children: dict[int, list[int]] = {}
+    for directory in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):
+            fields = (directory / "stat").read_text().rpartition(")")[2].split()
+            children.setdefault(int(fields[1]), []).append(int(directory.name))
+    found = [root]
+    for pid in found:  # grows while it is walked
+        found.extend(children.get(pid, ()))
+    return found
 
 
 def pids_cpu_s(pids: Sequence[int], *, children: bool = True) -> float:
@@ -347,11 +351,14 @@ class Bench:
             aim: ``">= 0.95"`` or ``"<= 1.05"`` or ``"== 0"``.
         """
         relation, bound = aim.split()
-        met = value is not None and {
-            ">=": value >= float(bound),
-            "<=": value <= float(bound),
-            "==": value == float(bound),
-        }[relation]
+        met = (
+            value is not None
+            and {
+                ">=": value >= float(bound),
+                "<=": value <= float(bound),
+                "==": value == float(bound),
+            }[relation]
+        )
         shown = None if value is None else float(f"{value:.4g}")
         self.targets[name] = {"value": shown, "aim": aim, "met": met}
 
@@ -454,7 +461,7 @@ def machine() -> str:
                 model = line.partition(":")[2].strip()
                 break
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
-    system = f"{platform.system()} {platform.release()}"
+    system = f"{platform.system()} {'.'.join(platform.release().split('.')[:2])}"
     return f"{model}, {os.cpu_count()} cores, {memory:.0f} GiB, {system}"
 
 
@@ -477,13 +484,14 @@ def execute(cell: Cell) -> dict[str, Any]:
         ``elapsed_s``, ``peak_bytes`` and ``others_cores`` (cores used by processes that are
         not ours).
     """
-    with tempfile.TemporaryDirectory(prefix="bench-") as directory:
+    with tempfile.TemporaryDirectory(prefix="b-", ignore_cleanup_errors=True) as directory:
         result_path, error_path = Path(directory, "result.json"), Path(directory, "stderr")
         env = {
             **os.environ,
             **ONE_THREAD,
             "PYTHONPATH": str(HERE),
             "BENCH_RESULT": str(result_path),
+            "TMPDIR": directory,  # what a library forgets there goes with it
             **cell.env,
         }
         before, busy_before, at = _own_s(), _busy_s(), time.perf_counter()

@@ -1,5 +1,6 @@
 """Dask with its default settings: futures of row groups, eight of them at a time."""
 
+import importlib
 from itertools import islice
 from typing import Any
 
@@ -27,6 +28,7 @@ def run(files: list[str], meter: Meter) -> Learner:
     client = Client(n_workers=2, threads_per_worker=1, **LOOPBACK)
     # end of user code
     client.wait_for_workers(2)
+    client.run(importlib.import_module, __name__)  # loads what `load` needs, and torch with it
     client.run(warm_up)
     meter.start()
     # user code

@@ -11,6 +11,7 @@ from fm.model import Learner
 from fm.ratings import BATCH_ROWS, as_numpy, preprocess, row_groups, warm_up
 from harness import Meter
 
+
 # user code
 class Ratings(IterableDataset):
     def __init__(self, files: list[str]) -> None:

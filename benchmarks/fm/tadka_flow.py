@@ -42,7 +42,12 @@ def run(files: list[str], meter: Meter) -> dict[str, Any]:
         "first_batch_s": report.first_batch_s,
         "transport": report.transport,
         "stages": [
-            {"name": s.name, "busy": s.busy_share, "in": s.wait_input_share, "out": s.wait_output_share}
+            {
+                "name": s.name,
+                "busy": s.busy_share,
+                "in": s.wait_input_share,
+                "out": s.wait_output_share,
+            }
             for s in report.stages
         ],
     }

@@ -124,7 +124,7 @@ def write_ratings(
     Args:
         table: Rows to write.
         directory: Where to; the files are named `part-0.parquet` and so on.
-        num_files: How many files, at least 1.
+        num_files: How many files, at least 1; fewer where there are fewer rows.
         group_rows: Rows of a row group; the last one of a file may have fewer.
         seed: Mixes the rows, so that each row group resembles the whole. None keeps their order.
 
@@ -136,8 +136,10 @@ def write_ratings(
     file_rows = -(-len(table) // num_files)
     uris = []
     for number in range(num_files):
-        uri = join(directory, f"part-{number}.parquet")
         part = table.slice(number * file_rows, file_rows)
+        if not len(part):
+            break  # fewer rows than files
+        uri = join(directory, f"part-{number}.parquet")
         with publish_file(uri) as file:
             writer = open_writer(file, ".parquet", part.schema)
             for start in range(0, len(part), group_rows):
@@ -165,7 +167,8 @@ def generate_ratings(
         seed: Same seed, same files.
         num_users: Users, at least 1.
         num_items: Items, at least 1.
-        num_ratings: Ratings drawn; a pair drawn twice counts once. One in five is for the test.
+        num_ratings: Ratings at most, fewer where there are not so many pairs. One in five is for
+            the test.
     """
     rng = np.random.default_rng(seed)
     folder = Path(directory)
@@ -187,10 +190,11 @@ def generate_ratings(
 
     activity = rng.pareto(1.5, num_users) + 0.3
     popularity = rng.pareto(1.2, num_items) + 0.1
-    user = rng.choice(num_users, num_ratings, p=activity / activity.sum())
-    item = rng.choice(num_items, num_ratings, p=popularity / popularity.sum())
-    _, first = np.unique(user * num_items + item, return_index=True)  # nobody rates a film twice
-    chosen = rng.permutation(first)
+    num_draws = 3 * num_ratings  # popular pairs come up again and again, and count once
+    user = rng.choice(num_users, num_draws, p=activity / activity.sum())
+    item = rng.choice(num_items, num_draws, p=popularity / popularity.sum())
+    _, first = np.unique(user * num_items + item, return_index=True)
+    chosen = rng.permutation(first)[:num_ratings]
     user, item = user[chosen], item[chosen]
     score = (
         3.5
@@ -217,8 +221,9 @@ def generate_ratings(
         ),
     )
     is_test = rng.random(len(user)) < 0.2
-    for name, chosen in (("u1.base", ~is_test), ("u1.test", is_test)):
-        columns = zip(user[chosen] + 1, item[chosen] + 1, rating[chosen], strict=True)
+    is_test[:2] = [False, True]  # neither is empty, however few ratings there are
+    for name, is_here in (("u1.base", ~is_test), ("u1.test", is_test)):
+        columns = zip(user[is_here] + 1, item[is_here] + 1, rating[is_here], strict=True)
         _write(folder / name, (f"{u}\t{i}\t{r}\t880000000" for u, i, r in columns))
 
 

@@ -74,8 +74,6 @@ class Npy:
 
 
 def _map(path: str, header: _Header) -> Any:
-    if header.num_bytes == 0:  # nothing to map
-        return np.empty(header.shape, header.dtype)
     return np.memmap(
         path,
         dtype=header.dtype,
@@ -158,11 +156,13 @@ def _to_numpy(name: str, column: "pa.ChunkedArray") -> "np.ndarray[Any, Any]":
     pa = require("pyarrow", extra="stream")
     shape = []
     values = column.combine_chunks()
-    if column.null_count:
-        raise DataError(f"Column {name!r} holds nulls; a .npy file cannot. Fill them first.")
+    num_nulls = values.null_count
     while pa.types.is_fixed_size_list(values.type):
         shape.append(values.type.list_size)
         values = values.flatten()
+        num_nulls += values.null_count
+    if num_nulls:
+        raise DataError(f"Column {name!r} holds nulls; a .npy file cannot. Fill them first.")
     array: np.ndarray[Any, Any] = values.to_numpy(zero_copy_only=False)
     if array.dtype.hasobject:
         raise DataError(

@@ -27,16 +27,19 @@ class Ipc:
             return TableScan(uri, projected, rows)
 
     def read(self, scan: TableScan, index: int) -> "pa.Table":
-        """One record batch; without copying where the file is local and not compressed."""
+        """One record batch; not copied where all columns of a local, uncompressed file are read."""
         pa = require("pyarrow", extra="stream")
         ipc = require("pyarrow.ipc", extra="stream")
         names = scan.schema.names
         with parsing(scan.uri, "an Arrow IPC file"):
             source = open_binary(scan.uri)
-            all_names = ipc.open_file(source).schema.names
-            options = ipc.IpcReadOptions(included_fields=[all_names.index(name) for name in names])
-            batch = ipc.open_file(source, options=options).get_batch(index)
-            return pa.Table.from_batches([batch]).select(names)
+            file = ipc.open_file(source)
+            if sorted(names) != sorted(file.schema.names):
+                # reads only these, at the price of a copy; all columns need none
+                chosen = [file.schema.get_field_index(name) for name in names]
+                options = ipc.IpcReadOptions(included_fields=chosen)
+                file = ipc.open_file(source, options=options)
+            return pa.Table.from_batches([file.get_batch(index)]).select(names)
 
     def writer(self, file: BinaryIO, schema: "pa.Schema") -> TableWriter:
         """A writer without compression, so that readers can map the file."""

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 
 from tadka.core.extra import require
 from tadka.storage.tabular import TableScan, TableWriter, open_binary, parsing, project
-from tadka.storage.uri import is_local, resolve
+from tadka.storage.uri import is_local, resolve, store_errors, version_of
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -23,17 +23,17 @@ class _OpenFiles(threading.local):
     """
 
     def __init__(self) -> None:
-        self._files: OrderedDict[tuple[str, int, int], Any] = OrderedDict()
+        self._files: OrderedDict[tuple[str, str, int], Any] = OrderedDict()
         self._process = os.getpid()
 
-    def get(self, uri: str) -> Any:
+    def get(self, uri: str, version: str) -> Any:
         if self._process != os.getpid():  # after a fork, the file position would be shared
             self.__init__()  # type: ignore[misc]
         file_system, path = resolve(uri)
-        key = (uri, 0, 0)
+        key = (uri, version, 0)
         if is_local(file_system):  # a file replaced since must not be read by its old footer
             status = os.stat(path)
-            key = (uri, status.st_ino, status.st_mtime_ns)
+            key = (uri, str(status.st_mtime_ns), status.st_ino)
         file = self._files.get(key)
         if file is None:
             file = _open(uri, is_remote=not is_local(file_system))
@@ -42,6 +42,11 @@ class _OpenFiles(threading.local):
                 self._files.popitem(last=False)[1].close(force=True)
         self._files.move_to_end(key)
         return file
+
+    def forget(self, uri: str) -> None:
+        """Drops a file that failed, so that another try opens it anew."""
+        for key in [key for key in self._files if key[0] == uri]:
+            del self._files[key]
 
 
 _open_files = _OpenFiles()
@@ -58,21 +63,27 @@ class Parquet:
     def scan(self, uri: str, columns: Sequence[str] | None) -> TableScan:
         """Schema and row groups, from the footer alone."""
         parquet = require("pyarrow.parquet", extra="stream")
+        file_system, path = resolve(uri)
         with parsing(uri, "Parquet"), open_binary(uri) as source:
+            version = version_of(file_system, path, file_system.info(path))
             file = parquet.ParquetFile(source)
             footer = file.metadata
             rows: list[int | None] = [
                 footer.row_group(i).num_rows for i in range(footer.num_row_groups)
             ]
-            return TableScan(uri, project(uri, file.schema_arrow, columns), rows)
+            return TableScan(uri, project(uri, file.schema_arrow, columns), rows, version)
 
     def read(self, scan: TableScan, index: int) -> "pa.Table":
         """One row group."""
         pa = require("pyarrow", extra="stream")
         names = scan.schema.names
         with parsing(scan.uri, "Parquet"):
-            file = _open_files.get(scan.uri)
-            table = file.read_row_group(index, columns=names, use_threads=pa.cpu_count() > 1)
+            file = _open_files.get(scan.uri, scan.version)
+            try:
+                table = file.read_row_group(index, columns=names, use_threads=pa.cpu_count() > 1)
+            except (*store_errors(), pa.ArrowException):
+                _open_files.forget(scan.uri)
+                raise
             return table.select(names)
 
     def writer(self, file: BinaryIO, schema: "pa.Schema") -> TableWriter:

@@ -204,15 +204,19 @@ def _rename_directory(aside: Path, target: Path, uri: str | Path, *, replace: bo
         try:
             os.rename(aside, target)
         except OSError as error:
-            if error.errno not in (errno.ENOTEMPTY, errno.EEXIST, errno.ENOTDIR):
-                raise
-            if not replace:
+            is_taken = error.errno in (errno.ENOTEMPTY, errno.EEXIST, errno.ENOTDIR)
+            if is_taken and not replace:
                 raise _exists_already(uri) from error
-            # another process published between the two renames: take its folder aside too
-            _remove(old)
-            continue
+            if not is_taken:
+                with suppress(FileNotFoundError):  # put back what was moved aside, if anything
+                    os.rename(old, target)
+                raise
+        else:
+            is_taken = False
         _remove(old)
-        return
+        if not is_taken:
+            return
+        # another process published between the two renames: now take its folder aside
 
 
 def _remove(path: Path) -> None:

@@ -22,11 +22,13 @@ class TableScan:
         uri: The file.
         schema: The chosen columns, in the order they were asked for.
         piece_rows: Rows of each piece that can be read alone; None where only reading tells.
+        version: Which content was scanned; empty for formats whose files are not kept open.
     """
 
     uri: str
     schema: "pa.Schema"
     piece_rows: list[int | None]
+    version: str = ""
 
     @property
     def num_rows(self) -> int | None:

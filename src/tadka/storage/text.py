@@ -125,6 +125,7 @@ class JsonLines(_Text):
                     explicit_schema=scan.schema, unexpected_field_behavior="ignore"
                 ),
             )
+            table.validate(full=True)  # the parser lets bytes outside UTF-8 through
             return table.select(scan.schema.names)
 
     def writer(self, file: BinaryIO, schema: "pa.Schema") -> TableWriter:  # noqa: ARG002

@@ -3,7 +3,7 @@
 import glob
 import os
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -184,15 +184,26 @@ def stat(uri: str | Path) -> FileStat:
         info = file_system.info(path)
         if info["type"] == "directory":
             raise DataError(f"{str(uri)!r} is a directory; it must be a file.")
-        if is_local(file_system):
-            version = str(os.stat(path).st_mtime_ns)
-        else:
-            tag = next((info[name] for name in _TAGS if info.get(name)), None)
-            version = str(tag).strip('"') if tag else _modified_ns(file_system, path)
+        version = version_of(file_system, path, info)
     return FileStat(_canonical(file_system, path, uri), int(info["size"]), version)
 
 
-def _modified_ns(file_system: Any, path: str) -> str:
+def version_of(file_system: Any, path: str, info: Mapping[str, Any]) -> str:
+    """The version of a file, as in `FileStat`.
+
+    Args:
+        file_system: Where it is.
+        path: Its path there.
+        info: What the file system's `info` says of it.
+
+    Returns:
+        A checksum, a time in nanoseconds, or nothing where the file system knows neither.
+    """
+    if is_local(file_system):
+        return str(os.stat(path).st_mtime_ns)
+    tag = next((info[name] for name in _TAGS if info.get(name)), None)
+    if tag:
+        return str(tag).strip('"')
     try:
         return str(int(file_system.modified(path).timestamp() * 1e9))
     except NotImplementedError:  # plain HTTP servers, archives: size is all there is

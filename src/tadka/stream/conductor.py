@@ -502,9 +502,8 @@ class Conductor:
                 kind, *values = unpack(frames[1])
                 if kind in (Kind.STAT, Kind.BYE):
                     self._handle(unpack_identity(frames[0]), kind, values, "null")
-            for worker in list(workers):
-                if self._processes[worker].exit() is not None:
-                    workers.discard(worker)
+            elif all(self._processes[worker].exit() for worker in workers):
+                return
 
     def _interrupt(self) -> None:
         """Ctrl-C: let rank 0 save, within a time a person is willing to wait."""

@@ -1,4 +1,409 @@
-"""placeholder, the page's author overwrites this"""
+"""A run's report as one HTML page: no network, no script, light and dark, fit for paper."""
+
+import math
+from collections.abc import Mapping, Sequence
+from html import escape
+from itertools import pairwise
 from typing import Any
-def render(report: dict[str, Any], *, title: str, facts: dict[str, str] | None = None) -> str:
-    return ""
+
+from tadka.stream.chart import NUM_COLOURS, Points, line_chart, short_number
+
+_MOST_POINTS = 80  # of a line: more cannot be told apart on the page
+_SHARES = (
+    ("busy_share", "busy", "busy"),
+    ("wait_input_share", "input", "waiting for input"),
+    ("wait_output_share", "output", "waiting for output"),
+)
+_NOT_MEASURED = "-"
+
+_STYLE = """
+:root { color-scheme: light dark; --page: #fff; --ink: #1b1f24; --soft: #5b6470; --rule: #d9dee4;
+  --panel: #f6f7f9; --busy: #0072b2; --input: #e69f00; --output: #b9c0c9; --s0: #0072b2;
+  --s1: #d55e00; --s2: #009e73; --s3: #b4568f; --s4: #9a6a00; --s5: #3d8fbf; }
+@media (prefers-color-scheme: dark) { :root { --page: #14171b; --ink: #e7eaee; --soft: #9aa4b0;
+  --rule: #323a44; --panel: #1c2127; --busy: #56b4e9; --input: #e69f00; --output: #59636f;
+  --s0: #56b4e9; --s1: #ff8c42; --s2: #2fc79a; --s3: #e08fc0; --s4: #e6b84a; --s5: #a5d4f2; } }
+@media print { :root { color-scheme: light; --page: #fff; --ink: #000; --soft: #444; --rule: #bbb;
+  --panel: #fff; --busy: #0072b2; --input: #e69f00; --output: #b9c0c9; --s0: #0072b2;
+  --s1: #d55e00; --s2: #009e73; --s3: #b4568f; --s4: #9a6a00; --s5: #3d8fbf; }
+  body { font-size: 10pt; } main { padding: 0; max-width: none; }
+  figure, table, .facts { break-inside: avoid; } }
+* { box-sizing: border-box; print-color-adjust: exact; -webkit-print-color-adjust: exact; }
+body { margin: 0; background: var(--page); color: var(--ink);
+  font: 15px/1.45 system-ui, -apple-system, "Segoe UI", "DejaVu Sans", sans-serif; }
+main { max-width: 860px; margin: 0 auto; padding: 28px 24px 48px; }
+h1 { font-size: 24px; line-height: 1.2; margin: 0 0 16px; letter-spacing: -.01em;
+  overflow-wrap: anywhere; }
+h2 { font-size: 18px; margin: 36px 0 10px; padding-top: 14px; border-top: 1px solid var(--rule); }
+h3, figcaption { font-size: 14px; font-weight: 600; margin: 0 0 6px; }
+p { margin: 6px 0; } .none { color: var(--soft); margin: 0; }
+.facts { display: grid; grid-template-columns: repeat(auto-fill, minmax(150px, 1fr)); gap: 1px;
+  margin: 0 0 18px; background: var(--panel); border: 1px solid var(--rule); border-radius: 6px;
+  overflow: hidden; }
+.facts div { padding: 8px 12px; box-shadow: 0 0 0 1px var(--rule); }
+.facts dt { color: var(--soft); font-size: 12px; }
+.facts dd { margin: 0; font-weight: 600; font-variant-numeric: tabular-nums;
+  overflow-wrap: anywhere; }
+.scroll { overflow-x: auto; margin: 0 0 18px; }
+table { border-collapse: collapse; width: 100%; font-variant-numeric: tabular-nums; }
+th, td { padding: 6px 10px 6px 0; text-align: right; white-space: nowrap; vertical-align: top;
+  border-bottom: 1px solid var(--rule); }
+th { color: var(--soft); font-size: 12px; font-weight: 500; vertical-align: bottom; }
+th:first-child, td:first-child { text-align: left; white-space: normal; overflow-wrap: anywhere; }
+th:last-child, td:last-child { text-align: left; padding-right: 0; width: 38%; min-width: 200px; }
+.slow td:first-child { font-weight: 600; } .slow td { background: var(--panel); }
+.tag { display: inline-block; margin-left: 6px; padding: 0 6px; border: 1px solid currentColor;
+  border-radius: 9px; font-size: 11px; font-weight: 600; color: var(--s1); white-space: nowrap; }
+.note { color: var(--soft); font-size: 12px; font-weight: 400; }
+.bar { display: flex; height: 12px; margin-top: 5px; background: var(--page);
+  outline: 1px solid var(--rule); }
+.bar i { display: block; height: 100%; } .busy { background: var(--busy); }
+.input { background: var(--input); } .output { background: var(--output); }
+.legend { display: flex; flex-wrap: wrap; gap: 2px 16px; margin: 0 0 4px; font-size: 12px;
+  color: var(--soft); } .legend span { display: inline-flex; align-items: center; gap: 6px;
+  overflow-wrap: anywhere; } .legend svg { width: 26px; height: 8px; flex: none; }
+.legend i { width: 10px; height: 10px; flex: none; }
+figure { margin: 0 0 22px; overflow-x: auto; } figcaption span { font-weight: 400; color: var(--soft); }
+figure > svg { display: block; width: 100%; min-width: 560px; height: auto; }
+svg text { fill: var(--soft); font-size: 12px; font-variant-numeric: tabular-nums; }
+.grid { stroke: var(--rule); } .axis { stroke: var(--soft); }
+.mark { stroke: var(--soft); stroke-dasharray: 2 4; opacity: .6; }
+.line { fill: none; stroke-width: 2; stroke-linejoin: round; stroke-linecap: round; }
+.band { stroke: none; opacity: .16; } .hit { fill: transparent; stroke: none; }
+.point:hover .dot { opacity: 1; }
+.s0 { stroke: var(--s0); fill: var(--s0); } .s1 { stroke: var(--s1); fill: var(--s1); }
+.s2 { stroke: var(--s2); fill: var(--s2); } .s3 { stroke: var(--s3); fill: var(--s3); }
+.s4 { stroke: var(--s4); fill: var(--s4); } .s5 { stroke: var(--s5); fill: var(--s5); }
+.line.s1 { stroke-dasharray: 8 4; } .line.s2 { stroke-dasharray: 2 4; }
+.line.s3 { stroke-dasharray: 10 4 2 4; } .line.s4 { stroke-dasharray: 14 5; }
+.line.s5 { stroke-dasharray: 5 3; } .line { fill: none; } .band { stroke: none; }
+"""
+
+
+def render(
+    report_dict: Mapping[str, Any], *, title: str, facts: Mapping[str, str] | None = None
+) -> str:
+    """One self-contained HTML page about one run.
+
+    Args:
+        report_dict: What `Report.to_dict` gives; what is missing is left out.
+        title: Heading of the page.
+        facts: Further values to show at the top, by name.
+
+    Returns:
+        The page, to be written as UTF-8.
+    """
+    return render_all({"": report_dict}, title=title, facts=facts)
+
+
+def render_all(
+    reports: Mapping[str, Mapping[str, Any]],
+    *,
+    title: str,
+    facts: Mapping[str, str] | None = None,
+) -> str:
+    """One page about several runs, one after the other.
+
+    Args:
+        reports: `Report.to_dict` of each run, by its heading; "" for none.
+        title: Heading of the page.
+        facts: Values to show at the top, by name.
+
+    Returns:
+        The page, to be written as UTF-8.
+    """
+    body = [f"<h1>{escape(title)}</h1>"]
+    if facts:
+        body.append(_facts(facts))
+    for heading, report in reports.items():
+        body.append("<section>")
+        if heading:
+            body.append(f"<h2>{escape(heading)}</h2>")
+        body += [_facts(_summary(report)), _stages(report), *_over_time(report)]
+        body += [*_metrics(report), "</section>"]
+    return (
+        '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
+        '<meta http-equiv="Content-Security-Policy" '
+        "content=\"default-src 'none'; style-src 'unsafe-inline'\">"
+        '<meta name="viewport" content="width=device-width, initial-scale=1">'
+        f"<title>{escape(title)}</title><style>{_STYLE}</style></head>\n<body><main>\n"
+        + "\n".join(body)
+        + "\n</main></body></html>\n"
+    )
+
+
+def _facts(facts: Mapping[str, str]) -> str:
+    cells = [
+        f"<div><dt>{escape(name)}</dt><dd>{escape(str(value))}</dd></div>"
+        for name, value in facts.items()
+    ]
+    return f'<dl class="facts">{"".join(cells)}</dl>'
+
+
+def _summary(report: Mapping[str, Any]) -> dict[str, str]:
+    """The facts of a run that are worth a look before anything else."""
+    seconds = report.get("seconds") or 0.0
+    rows = report.get("rows_out") or 0
+    end = "written" if _ends_with_write(report) else "trained"
+    facts = {
+        f"rows {end}": f"{rows:,}",
+        "rows per second": f"{rows / seconds:,.0f}" if seconds else _NOT_MEASURED,
+        "time": _duration(seconds),
+        "start-up": _duration(report.get("startup_s")),
+        "first batch after": _duration(report.get("first_batch_s")),
+    }
+    if not _ends_with_write(report):
+        facts["epochs"] = f"{report.get('epochs') or 0:,}"
+        facts["steps of each rank"] = f"{report.get('steps') or 0:,}"
+    facts["bottleneck"] = str(report.get("bottleneck") or "none")
+    facts["transport"] = str(report.get("transport") or _NOT_MEASURED)
+    if report.get("plan_hash"):
+        facts["plan"] = str(report["plan_hash"])[:12]
+    if report.get("reissued_chunks"):
+        facts["chunks leased again"] = f"{report['reissued_chunks']:,}"
+    if report.get("dead_letters"):
+        facts["dead letters"] = str(report["dead_letters"])
+    return facts
+
+
+def _ends_with_write(report: Mapping[str, Any]) -> bool:
+    stages = report.get("stages") or [{}]
+    return bool(stages[-1].get("kind") == "write")
+
+
+def _duration(seconds: float | None) -> str:
+    if seconds is None:
+        return _NOT_MEASURED
+    if seconds < 120:
+        return f"{seconds:.3g} s" if seconds < 100 else f"{seconds:.0f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    return f"{minutes // 60} h {minutes % 60} min" if minutes >= 60 else f"{minutes} min {rest} s"
+
+
+# ---------------------------------------------------------------- stages
+
+
+def _stages(report: Mapping[str, Any]) -> str:
+    stages = report.get("stages") or []
+    if not stages:
+        return '<p class="none">No table of stages: the report names none.</p>'
+    legend = "".join(f'<span><i class="{style}"></i>{words}</span>' for _, style, words in _SHARES)
+    heads = ("stage", "rows", "rows/s", "CPU", "peak memory")
+    rows = "".join(_stage_row(stage, report.get("bottleneck")) for stage in stages)
+    return (
+        '<div class="scroll"><table><thead><tr>'
+        + "".join(f"<th>{head}</th>" for head in heads)
+        + f'<th>time of its processes<div class="legend">{legend}</div></th></tr></thead>'
+        + f"<tbody>{rows}</tbody></table></div>"
+    )
+
+
+def _stage_row(stage: Mapping[str, Any], bottleneck: str | None) -> str:
+    is_slowest = bool(bottleneck) and stage.get("name") == bottleneck
+    tag = '<span class="tag">bottleneck</span>' if is_slowest else ""
+    replicas = stage.get("replicas") or 1
+    word = {"train": "rank"}.get(str(stage.get("kind")), "replica")
+    notes = [_counted(replicas, word)]
+    if stage.get("restarts"):
+        notes.append(_counted(stage["restarts"], "restart"))
+    if stage.get("skipped_chunks"):
+        notes.append(_counted(stage["skipped_chunks"], "chunk") + " skipped")
+    memory = stage.get("peak_memory_bytes")
+    cells = (
+        f"{stage.get('rows') or 0:,}",
+        f"{stage.get('rows_per_s') or 0:,.0f}",
+        _duration(stage.get("cpu_s")),
+        f"{memory / 2**20:,.0f} MiB" if memory else _NOT_MEASURED,
+    )
+    return (
+        f'<tr class="{"slow" if is_slowest else ""}"><td>{escape(str(stage.get("name")))}{tag}'
+        f'<div class="note">{", ".join(notes)}</div></td>'
+        + "".join(f"<td>{cell}</td>" for cell in cells)
+        + f"<td>{_bar(stage)}</td></tr>"
+    )
+
+
+def _counted(number: int, word: str) -> str:
+    return f"{number:,} {word}{'' if number == 1 else 's'}"
+
+
+def _bar(stage: Mapping[str, Any]) -> str:
+    shares = [
+        (style, words, min(max(_finite(stage.get(key)) or 0.0, 0.0), 1.0))
+        for key, style, words in _SHARES
+    ]
+    total = max(1.0, sum(share for _, _, share in shares))
+    segments = "".join(
+        f'<i class="{style}" style="width:{100 * share / total:.2f}%" '
+        f'title="{words}: {share:.1%}"></i>'
+        for style, words, share in shares
+        if share > 0
+    )
+    figures = " · ".join(f"{share:.0%}" for _, _, share in shares)
+    said = ", ".join(f"{words} {share:.0%}" for _, words, share in shares)
+    return (
+        f'<div class="bar" role="img" aria-label="{said}">{segments}</div>'
+        f'<div class="note" title="{said}">{figures}</div>'
+    )
+
+
+# ---------------------------------------------------------------- charts
+
+
+def _over_time(report: Mapping[str, Any]) -> list[str]:
+    samples = [
+        sample for sample in report.get("samples") or [] if _finite(sample.get("t")) is not None
+    ]
+    rates = {name: _rates(line) for name, line in _by_stage(samples, "rows").items()}
+    queues = {name: _thinned(line) for name, line in _by_stage(samples, "queue").items()}
+    first = next(iter(queues), None)
+    if first is not None and not any(depth for _, depth in queues[first]):
+        queues[first] = []  # it reads from storage, where nothing waits
+    few = f"the run was sampled {len(samples)} times, and a line needs two"
+    end_s = max((sample["t"] for sample in samples), default=0.0)
+    unit, divisor = ("minutes", 60.0) if end_s >= 180 else ("seconds", 1.0)
+    if end_s >= 3 * 3600:
+        unit, divisor = "hours", 3600.0
+    return [
+        _figure("Throughput", "rows/s", rates, few, x_label=unit, divisor=divisor),
+        _figure("Waiting in front of each stage", "batches", queues, few, unit, divisor),
+    ]
+
+
+def _by_stage(
+    samples: Sequence[Mapping[str, Any]], key: str
+) -> dict[str, list[tuple[float, float]]]:
+    lines: dict[str, list[tuple[float, float]]] = {}
+    for sample in samples:
+        for name, values in (sample.get("stages") or {}).items():
+            value = _finite(values.get(key))
+            if value is not None:
+                lines.setdefault(str(name), []).append((float(sample["t"]), value))
+    return lines
+
+
+def _rates(line: Points) -> Points:
+    """Rows per second between samples of the rows so far, over at most `_MOST_POINTS` spans."""
+    step = max(1, -(-(len(line) - 1) // _MOST_POINTS))
+    kept = [*line[:-1:step], line[-1]]
+    return [
+        ((before + after) / 2, max(0.0, (high - low) / (after - before)))
+        for (before, low), (after, high) in pairwise(kept)
+        if after > before
+    ]
+
+
+def _thinned(line: Points) -> Points:
+    if len(line) < 2:
+        return []
+    return [(x, mean) for x, mean, _, _ in _bins(line)]
+
+
+def _bins(line: Points) -> list[tuple[float, float, float, float]]:
+    """(x, mean, low, high) of at most `_MOST_POINTS` neighbouring parts of a line."""
+    size = max(1, -(-len(line) // _MOST_POINTS))
+    bins = []
+    for start in range(0, len(line), size):
+        part = line[start : start + size]
+        ys = [y for _, y in part]
+        bins.append((sum(x for x, _ in part) / len(part), sum(ys) / len(ys), min(ys), max(ys)))
+    return bins
+
+
+def _figure(
+    heading: str,
+    unit: str,
+    lines: Mapping[str, Points],
+    why_empty: str,
+    x_label: str,
+    divisor: float = 1.0,
+) -> str:
+    colours = {name: number for number, name in enumerate(lines)}  # of a stage, in all figures
+    lines = {name: [(x / divisor, y) for x, y in line] for name, line in lines.items() if line}
+    caption = f"<figcaption>{escape(heading)} <span>({escape(unit)})</span></figcaption>"
+    if not lines:
+        return f'<figure>{caption}<p class="none">No chart: {escape(why_empty)}.</p></figure>'
+    chart = line_chart(
+        lines,
+        x_label=x_label,
+        y_label=unit,
+        label=f"{heading}, {unit}",
+        colours=colours,
+        has_origin=True,
+    )
+    return f"<figure>{caption}{_legend({name: colours[name] for name in lines})}{chart}</figure>"
+
+
+def _legend(colours: Mapping[str, int]) -> str:
+    return (
+        '<div class="legend">'
+        + "".join(
+            f'<span><svg viewBox="0 0 26 8"><polyline class="line s{number % NUM_COLOURS}" '
+            f'points="1,4 25,4"/></svg>{escape(name)}</span>'
+            for name, number in colours.items()
+        )
+        + "</div>"
+    )
+
+
+def _metrics(report: Mapping[str, Any]) -> list[str]:
+    """One figure for each metric that the training loop logged."""
+    if _ends_with_write(report):
+        return []
+    metrics = report.get("metrics") or []
+    names = list(dict.fromkeys(name for entry in metrics for name in entry))
+    figures = []
+    marks = _epoch_marks(metrics)
+    for name in names:
+        if name in {"step", "epoch"}:
+            continue
+        line = [
+            (step, value)
+            for entry in metrics
+            if (step := _finite(entry.get("step"))) is not None
+            and (value := _finite(entry.get(name))) is not None
+        ]
+        caption = f"<figcaption>{escape(name)} <span>{{}}</span></figcaption>"
+        if not line:
+            caption = caption.format("")
+            why = "No chart: none of the values logged is a finite number."
+            figures.append(f'<figure>{caption}<p class="none">{why}</p></figure>')
+            continue
+        bins = _bins(line)
+        is_mean = len(bins) < len(line)
+        last = f"last {short_number(line[-1][1], 4)}"
+        dashed = ", dotted lines: epochs" if marks else ""
+        how = f"(line: mean of {-(-len(line) // _MOST_POINTS)} steps, band: range{dashed}; {last})"
+        chart = line_chart(
+            {name: [(x, mean) for x, mean, _, _ in bins]},
+            x_label="steps",
+            y_label="",
+            label=f"{name} by step",
+            x_is_whole=True,
+            bands={name: [(x, low, high) for x, _, low, high in bins]} if is_mean else None,
+            marks=marks,
+        )
+        figures.append(f"<figure>{caption.format(how if is_mean else f'({last})')}{chart}</figure>")
+    if not figures:
+        figures.append(
+            '<figure><figcaption>Loss</figcaption><p class="none">No chart: the training loop '
+            "logged nothing; call run.log(loss=...) in it.</p></figure>"
+        )
+    return figures
+
+
+def _epoch_marks(metrics: Sequence[Mapping[str, Any]]) -> list[tuple[float, str]]:
+    """Where a new epoch begins; none when there are too many to be told apart."""
+    marks = []
+    for before, after in pairwise(metrics):
+        step = _finite(after.get("step"))
+        if after.get("epoch") != before.get("epoch") and step is not None:
+            marks.append((step, f"epoch {after.get('epoch')} begins"))
+    return marks if len(marks) <= _MOST_POINTS else []
+
+
+def _finite(value: Any) -> float | None:
+    """The number, or None for what cannot be drawn: absent, text, NaN, infinite."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return None
+    return float(value) if math.isfinite(value) else None

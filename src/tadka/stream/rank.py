@@ -153,6 +153,10 @@ class Run:
             })
 
 
+class _EpochEnd:
+    """Stands in the queue where an epoch is over: batches of the next may be behind it."""
+
+
 class Batches:
     """Iterable over the batches of an epoch; iterate again for the next epoch.
 
@@ -171,12 +175,8 @@ class Batches:
         self.counters = Counters()
         self._order = order
         self._link = link
-        self._is_rank_zero = False
         self._num_acked = 0
-        self._queue: deque[Arrival] = deque()
-        self._next_key = 0
-        self._epoch_rounds: dict[int, int] = {}
-        self._seen: set[tuple[int, int]] = set()
+        self._queue: deque[Arrival | _EpochEnd] = deque()
         self._position: dict[str, Any] | None = None
         self._is_stopped = False
         self._mark_ns = time.monotonic_ns()
@@ -270,14 +270,16 @@ class Batches:
             if self._is_stopped:
                 self.on_stop()
                 raise Stopped
-            if self._queue and self._link.is_here(self._queue[0]):
-                return self._queue.popleft()
-            if not self._queue and self._epoch_rounds.get(self.epoch) == self.rounds:
+            head = self._queue[0] if self._queue else None
+            if isinstance(head, _EpochEnd):
+                self._queue.popleft()
                 self._flush()
-                del self._epoch_rounds[self.epoch]
                 self.epoch += 1
                 self.rounds = self._num_acked = 0
                 return None
+            if head is not None and self._link.is_here(head):
+                self._queue.popleft()
+                return head
             self._flush()
             self._account("busy_ns")
             self._receive(_WAIT_MS)
@@ -289,7 +291,7 @@ class Batches:
                 for arrival in self._link.arrivals(values):
                     self._enqueue(arrival)
             elif kind == Kind.EPOCH:
-                self._epoch_rounds[values[0]] = values[1]
+                self._queue.append(_EpochEnd())
             elif kind == Kind.POSITION:
                 self._position = json.loads(text)
             elif kind == Kind.STOP:
@@ -298,8 +300,10 @@ class Batches:
     def _enqueue(self, arrival: Arrival) -> None:
         """Steps come in order, but for those made again after their producer died."""
         for at, waiting in enumerate(self._queue):
-            if waiting.step == arrival.step and waiting.is_pad == arrival.is_pad and (
-                waiting.where < 0 and waiting.producer != arrival.producer
+            if (
+                isinstance(waiting, Arrival)
+                and waiting.step == arrival.step
+                and waiting.is_pad == arrival.is_pad
             ):
                 if self._link.is_here(waiting):
                     self._link.drop(arrival)

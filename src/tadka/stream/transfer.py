@@ -53,6 +53,7 @@ class BatchRef:
     chunk: "ChunkState"
     consumer: int = -1
     num_users: int = 0  # who still may look into its memory
+    is_free: bool = False  # nobody does any more
     has_credit: bool = True
     step: int = -1
     sent_to: list[tuple[int, int]] = field(default_factory=list)  # rank, is_pad
@@ -161,7 +162,7 @@ class Transfer:
         self._leases: dict[int, Lease] = {}
         self._chunks: dict[tuple[int, int], ChunkState] = {}  # open ones
         self._redo: list[ChunkState] = []  # heap
-        self._retired: dict[int, _Worker] = {}  # dead, with memory still in use
+        self._dead: dict[int, _Worker] = {}  # with memory still in use
         self._is_started = False
         self._done_chunks = set(done_chunks)
 
@@ -299,7 +300,7 @@ class Transfer:
         dead.is_alive = False
         self._outbox.pop(worker, None)
         # It no longer looks into anything.
-        for other in [*self._workers.values(), *self._retired.values()]:
+        for other in [*self._workers.values(), *self._dead.values()]:
             for ref in [r for r in other.held.values() if r.consumer == worker]:
                 self._credit(ref)
                 self._free(ref)
@@ -308,7 +309,7 @@ class Transfer:
         for chunk in chunks:
             self._revoke(chunk)
         if dead.held:
-            self._retired[worker] = dead
+            self._dead[worker] = dead
         else:
             self._retire(worker)
         self._lease_chunks()
@@ -426,6 +427,8 @@ class Transfer:
         for ref in [ref for ref in dead.held.values() if ref.where < 0]:
             del dead.held[ref.serial]
             chunk = ref.chunk
+            if ref.is_free:  # it had been fetched
+                continue
             if ref.has_credit:
                 self.depths[ref.stage] -= 1
                 ref.has_credit = False
@@ -574,7 +577,8 @@ class Transfer:
 
     def _deal_step(self, ref: BatchRef, rank: int, is_pad: int) -> None:
         ref.sent_to.append((rank, is_pad))
-        self._deal(ref, self._ranks[rank], ref.step, is_pad)
+        # Steps are counted from 0 in every epoch; a rank may hold batches of two.
+        self._deal(ref, self._ranks[rank], (ref.chunk.epoch << 40) | ref.step, is_pad)
 
     def _deal(self, ref: BatchRef, consumer: int, step: int = -1, is_pad: int = 0) -> None:
         ref.consumer = consumer
@@ -600,7 +604,7 @@ class Transfer:
                 self._free(last)
 
     def _ref(self, producer: int, serial: int) -> BatchRef | None:
-        worker = self._workers.get(producer) or self._retired.get(producer)
+        worker = self._workers.get(producer) or self._dead.get(producer)
         return None if worker is None else worker.held.get(serial)
 
     def _credit(self, ref: BatchRef) -> None:
@@ -608,17 +612,23 @@ class Transfer:
             ref.has_credit = False
             self.depths[ref.stage] -= 1
             self._send(ref.producer, Kind.CREDIT, [ref.serial])
+            self._forget(ref)
 
     def _free(self, ref: BatchRef) -> None:
-        worker = self._workers.get(ref.producer)
-        if worker is not None:
-            if worker.held.pop(ref.serial, None) is not None:
-                self._send(ref.producer, Kind.FREE, [ref.serial])
+        if not ref.is_free:
+            ref.is_free = True
+            self._send(ref.producer, Kind.FREE, [ref.serial])
+            self._forget(ref)
+
+    def _forget(self, ref: BatchRef) -> None:
+        """Credit and memory come back in either order; after both, the batch is history."""
+        if ref.has_credit or not ref.is_free:
             return
-        worker = self._retired.get(ref.producer)
-        if worker is not None and worker.held.pop(ref.serial, None) is not None:
-            if not worker.held:
-                del self._retired[ref.producer]
+        worker = self._workers.get(ref.producer) or self._dead.get(ref.producer)
+        if worker is not None:
+            worker.held.pop(ref.serial, None)
+            if not worker.is_alive and not worker.held:
+                del self._dead[ref.producer]
                 self._retire(ref.producer)
 
     def _retire(self, producer: int) -> None:

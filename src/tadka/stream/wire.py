@@ -37,13 +37,13 @@ class Kind(IntEnum):
     START = 20
     LEASE = 21  # token, epoch, chunk, group, lane, first
     END = 22  # token, has_failed: the stage before is done with the lease
-    IN = 23  # (producer, serial, token, seq, rows, nbytes, where, step, is_pad)*
+    IN = 23  # (producer, serial, token, seq, rows, nbytes, where, epoch and step, is_pad)*
     CREDIT = 24  # serial*: these batches are no longer in flight
     FREE = 31  # serial*: their memory may be written again
     CANCEL = 25  # token
     PEER = 26  # producer | where its batches are: arena path or address
     RETIRE = 27  # producer: gone, and nothing of it is needed any more
-    EPOCH = 28  # epoch, rounds: it had that many
+    EPOCH = 28  # epoch, rounds: all its batches have been dealt
     POSITION = 29  # | JSON: answer to SAVE
     STOP = 30  # is_graceful
 

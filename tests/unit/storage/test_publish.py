@@ -1,3 +1,6 @@
+# ruff: noqa: PT012, SIM117 - the block under test is a with statement of its own
+# ruff: noqa: PTH208 - os.listdir names hidden files, shortly
+
 import contextlib
 import errno
 import gc
@@ -98,7 +101,7 @@ def test_failed_upload_leaves_no_parts_in_the_store(bucket: str) -> None:
 
 
 def test_missing_bucket_is_named(bucket: str) -> None:
-    with pytest.raises(DataError, match="'s3://tadka-none/a' cannot be written: .*bucket"):
+    with pytest.raises(DataError, match=r"'s3://tadka-none/a' cannot be written: .*bucket"):
         with publish_file("s3://tadka-none/a") as file:
             file.write(b"x")
 
@@ -397,13 +400,19 @@ def test_failing_block_keeps_the_old_folder_and_nothing_else(
 
 
 def test_folder_removed_by_its_own_block_is_a_data_error(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match="model' cannot be written"):
-        with publish_directory(tmp_path / "model") as path:
-            path.rmdir()
+    with publish_directory(tmp_path / "model") as path:
+        (path / "old").touch()
+    for name, replace in (("new", False), ("model", True)):
+        with pytest.raises(DataError, match=f"{name}' cannot be written"):
+            with publish_directory(tmp_path / name, replace=replace) as path:
+                path.rmdir()
+
+    assert ["model"] == os.listdir(tmp_path)
+    assert ["old"] == os.listdir(tmp_path / "model")
 
 
 def test_folder_in_a_store_is_refused(memory: str) -> None:
-    with pytest.raises(ConfigError, match="is not local, .* a manifest last"):
+    with pytest.raises(ConfigError, match=r"is not local, .* a manifest last"):
         with publish_directory(join(memory, "model")):
             pytest.fail("the block must not run")
 

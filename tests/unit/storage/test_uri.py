@@ -52,7 +52,7 @@ def test_protocol_without_its_library_names_the_extra(monkeypatch: pytest.Monkey
 
 
 def test_protocol_of_a_library_outside_the_extras_names_the_library() -> None:
-    with pytest.raises(MissingExtra, match="'gs://bucket/key' cannot be opened: .*gcsfs"):
+    with pytest.raises(MissingExtra, match=r"'gs://bucket/key' cannot be opened: .*gcsfs"):
         resolve("gs://bucket/key")
 
 
@@ -183,7 +183,7 @@ def test_version_is_empty_where_the_file_system_knows_no_time(tmp_path: Path) ->
 
     found = stat(f"tar://a.csv::file://{tmp_path}/a.tar")
 
-    assert ("", os.stat(__file__).st_size) == (found.version, found.size_bytes)
+    assert ("", Path(__file__).stat().st_size) == (found.version, found.size_bytes)
 
 
 def test_files_in_archives_and_behind_caches_keep_their_chain(tmp_path: Path, memory: str) -> None:
@@ -254,8 +254,10 @@ def test_store_that_is_away_is_a_data_error(bucket: str, monkeypatch: pytest.Mon
     )
     away.retries = 1
 
-    with pytest.raises(DataError, match="cannot be read: Could not connect to the endpoint"):
-        with reading("s3://tadka-test/a"):
-            away.info("tadka-test/a")
+    with (
+        pytest.raises(DataError, match="cannot be read: Could not connect to the endpoint"),
+        reading("s3://tadka-test/a"),
+    ):
+        away.info("tadka-test/a")
 
     assert 3 == len(store_errors())

@@ -1,0 +1,5 @@
+"""The command `tadka`: one file per noun, each a thin translation of the library."""
+
+from tadka.cli.app import main
+
+__all__ = ["main"]

@@ -1,0 +1,154 @@
+"""Line charts as inline SVG: nothing to load, light and dark by the page's CSS variables."""
+
+import math
+from collections.abc import Mapping, Sequence
+from html import escape
+
+Points = Sequence[tuple[float, float]]
+
+_WIDTH, _HEIGHT = 760, 230
+_LEFT, _RIGHT, _TOP, _BOTTOM = 58, 12, 10, 40
+NUM_COLOURS = 6
+"""Classes `s0` to `s5` carry a series' colour and dashes; the page's CSS defines them."""
+
+
+def line_chart(
+    series: Mapping[str, Points],
+    *,
+    x_label: str,
+    y_label: str,
+    label: str,
+    x_is_whole: bool = False,
+    bands: Mapping[str, Sequence[tuple[float, float, float]]] | None = None,
+    marks: Sequence[tuple[float, str]] = (),
+    colours: Mapping[str, int] | None = None,
+    has_origin: bool = False,
+) -> str:
+    """A chart of lines over one horizontal axis, with tooltips at its points.
+
+    Args:
+        series: Points by name, each in increasing x; at least one point in all, all finite.
+        x_label: Text below, with the unit.
+        y_label: Text of tooltips, with the unit.
+        label: What the chart shows, for screen readers.
+        x_is_whole: Whether x counts something, so that the axis has whole numbers only.
+        bands: (x, low, high) by name, drawn behind the line of that name.
+        marks: (x, text) of vertical lines.
+        colours: Number of each series' colour; its place in `series` unless given.
+        has_origin: Whether both axes begin at zero; otherwise the vertical one does where zero is
+            near.
+
+    Returns:
+        An `svg` element.
+    """
+    points = [point for line in series.values() for point in line]
+    bands = bands or {}
+    colours = colours or {name: number for number, name in enumerate(series)}
+    classes = {name: f"s{colours[name] % NUM_COLOURS}" for name in series}
+    highs = [high for band in bands.values() for _, _, high in band]
+    lows = [low for band in bands.values() for _, low, _ in band]
+    x_low = 0.0 if has_origin else min(x for x, _ in points)
+    x_low, x_high = _spread(x_low, max(x for x, _ in points))
+    # Zero is in sight where it is near, so that small wiggles of a large number stay small.
+    y_low = min([y for _, y in points] + lows)
+    y_high = max([y for _, y in points] + highs)
+    if has_origin or 0 <= y_low < 0.6 * y_high or y_low == y_high:
+        y_low = min(y_low, 0.0)
+    y_low, y_high = _spread(y_low, y_high)
+    y_ticks = nice_ticks(y_low, y_high, 4)
+    y_low, y_high = min(y_low, y_ticks[0]), max(y_high, y_ticks[-1])
+
+    def x_at(x: float) -> float:
+        return _LEFT + (x - x_low) / (x_high - x_low) * (_WIDTH - _LEFT - _RIGHT)
+
+    def y_at(y: float) -> float:
+        return _HEIGHT - _BOTTOM - (y - y_low) / (y_high - y_low) * (_HEIGHT - _TOP - _BOTTOM)
+
+    base, right = _HEIGHT - _BOTTOM, _WIDTH - _RIGHT
+    parts = [
+        f'<svg viewBox="0 0 {_WIDTH} {_HEIGHT}" role="img" aria-label="{escape(label)}">',
+        *(
+            f'<line class="grid" x1="{_LEFT}" x2="{right}" y1="{y_at(y):.1f}" y2="{y_at(y):.1f}"/>'
+            f'<text class="tick" x="{_LEFT - 8}" y="{y_at(y) + 4:.1f}" text-anchor="end">'
+            f"{short_number(y)}</text>"
+            for y in y_ticks
+        ),
+        f'<line class="axis" x1="{_LEFT}" x2="{right}" y1="{base}" y2="{base}"/>',
+    ]
+    for x in nice_ticks(x_low, x_high, 8, is_whole=x_is_whole):
+        at = x_at(x)
+        parts.append(
+            f'<line class="axis" x1="{at:.1f}" x2="{at:.1f}" y1="{base}" y2="{base + 4}"/>'
+            f'<text class="tick" x="{at:.1f}" y="{base + 17}" text-anchor="middle">'
+            f"{short_number(x)}</text>"
+        )
+    parts.append(
+        f'<text class="label" x="{(_LEFT + right) / 2}" y="{_HEIGHT - 5}" text-anchor="middle">'
+        f"{escape(x_label)}</text>"
+    )
+    for x, text in marks:
+        parts.append(
+            f'<line class="mark" x1="{x_at(x):.1f}" x2="{x_at(x):.1f}" y1="{_TOP}" y2="{base}">'
+            f"<title>{escape(text)}</title></line>"
+        )
+    for name, line in series.items():
+        colour = classes[name]
+        if band := bands.get(name):
+            upper = " ".join(f"{x_at(x):.1f},{y_at(high):.1f}" for x, _, high in band)
+            lower = " ".join(f"{x_at(x):.1f},{y_at(low):.1f}" for x, low, _ in reversed(band))
+            parts.append(f'<polygon class="band {colour}" points="{upper} {lower}"/>')
+        path = " ".join(f"{x_at(x):.1f},{y_at(y):.1f}" for x, y in line)
+        parts.append(f'<polyline class="line {colour}" points="{path}"/>')
+    for name, line in series.items():
+        hidden = "" if len(line) == 1 else ' opacity="0"'  # a line of one point has no length
+        for x, y in line:
+            tip = f"{name}: {short_number(y, 4)} {y_label} at {short_number(x, 4)} {x_label}"
+            parts.append(
+                f'<g class="point {classes[name]}">'
+                f'<circle class="dot" cx="{x_at(x):.1f}" cy="{y_at(y):.1f}" r="3"{hidden}/>'
+                f'<circle class="hit" cx="{x_at(x):.1f}" cy="{y_at(y):.1f}" r="7">'
+                f"<title>{escape(tip)}</title></circle></g>"
+            )
+    return "".join([*parts, "</svg>"])
+
+
+def nice_ticks(low: float, high: float, count: int, *, is_whole: bool = False) -> list[float]:
+    """About `count` round numbers from below `low` or at it to `high`; steps of 1, 2 or 5 x 10^n.
+
+    Args:
+        low: Start of the axis.
+        high: End of the axis, above `low`.
+        count: How many are wanted; between half and twice as many come.
+        is_whole: Whether the numbers must be whole.
+
+    Returns:
+        Increasing numbers within [low, high].
+    """
+    raw = (high - low) / count
+    power = 10.0 ** math.floor(math.log10(raw))
+    step = next(factor * power for factor in (1, 2, 5, 10) if factor * power >= raw * 0.999)
+    if is_whole:
+        step = max(1.0, step)
+    first, last = math.ceil(low / step - 1e-9), math.floor(high / step + 1e-9)
+    return [number * step for number in range(first, last + 1)] or [low]
+
+
+def short_number(value: float, digits: int = 3) -> str:
+    """A number for an axis: 1.5k, 2M, 0.25.
+
+    >>> short_number(12_500), short_number(0.25), short_number(0)
+    ('12.5k', '0.25', '0')
+    """
+    size = abs(value)
+    for limit, letter in ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e4, "k")):
+        if size >= limit:
+            return f"{value / (1e3 if letter == 'k' else limit):.{digits}g}{letter}"
+    return f"{value:,.0f}" if size >= 1000 else f"{value:.{digits}g}"
+
+
+def _spread(low: float, high: float) -> tuple[float, float]:
+    """An axis needs a length, also for one value."""
+    if high > low:
+        return low, high
+    room = abs(low) * 0.1 or 1.0
+    return (low, low + room) if low >= 0 else (low - room, low)
