@@ -5,15 +5,17 @@ cell once. `Bench` runs a warm-up round and then at least five, compares only in
 ends with one line of JSON. Inside a cell's process, `Meter` measures the part that counts.
 
     bench = Bench("stream_fm", __doc__, packages=["torch", "ray"])
-    for results in bench.rounds([Cell("tadka", ["-m", "fm.cell", "tadka"]), ...]): ...
-    bench.target("vs_ray", ratio, ">= 3")
-    sys.exit(bench.finish(tables))
+    options = bench.parse()
+    use_own_environment()
+    bench.run([Cell("tadka", ["-m", "fm.cell", "tadka_flow"]), ...])
+    bench.target("vs_ray", bench.ratio(("ray", "wall_s"), ("tadka", "wall_s")), ">= 3")
+    sys.exit(bench.finish([Table(...), ...]))
 """
 
 import argparse
 import contextlib
 import ctypes
-import datetime
+import datetime as dt
 import importlib.metadata
 import json
 import os
@@ -26,7 +28,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -416,7 +418,7 @@ class Bench:
             "machine": machine(),
             "versions": versions(self.packages),
             "targets": self.targets,
-            "date": datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%d %H:%M UTC"),
+            "date": dt.datetime.now(dt.UTC).strftime("%Y-%m-%d %H:%M UTC"),
             "rounds": self.num_rounds,
             "quick": self.options.quick,
             "quiet": not self.noise,
@@ -429,11 +431,12 @@ class Bench:
 
     def _markdown(self, tables: Sequence[Table], remarks: Sequence[str]) -> str:
         summary = self._summary()
+        warm_up = "" if self.options.quick else ", after a warm-up round"
         facts = [
             f"- date: {summary['date']}",
             f"- machine: {summary['machine']}",
             "- versions: " + ", ".join(f"{k} {v}" for k, v in summary["versions"].items()),
-            f"- rounds: {self.num_rounds}, interleaved, after a warm-up round; medians (min-max)",
+            f"- rounds: {self.num_rounds}, interleaved{warm_up}; medians (min-max)",
             f"- load averages before and after: {summary['loadavg']}",
             *(f"- {remark}" for remark in remarks),
         ]
@@ -607,8 +610,3 @@ def _show(value: object) -> str:
     if value is None:
         return "-"
     return f"{value:,.4g}" if isinstance(value, float) else str(value)
-
-
-def rounds_of(results: Sequence[Round], cell: str) -> Iterator[dict[str, Any]]:
-    """The results of one cell, round by round."""
-    return (results_of[cell] for results_of in results if cell in results_of)

@@ -62,11 +62,11 @@ def main() -> int:
     )
     options = bench.parse()
     harness.use_own_environment()
-    import local_ray
+    from peers import ray_session
 
     methods = [m for m in (QUICK if options.quick else METHODS) if bench.wants(m)]
     with tempfile.TemporaryDirectory(prefix="bench-") as directory:
-        ray_environment = local_ray.environment(Path(directory))
+        ray_environment = ray_session.environment(Path(directory))
         cells = []
         for payload, counts in NUM_BATCHES.items():
             for method in methods:

@@ -11,11 +11,11 @@ from typing import Any
 import dask
 import pyarrow.parquet as pq
 from distributed import Client, as_completed
+from harness import Meter
+from peers.dask_session import LOOPBACK
 
 from fm.model import Learner
 from fm.ratings import BATCH_ROWS, as_numpy, preprocess, row_groups, warm_up
-from harness import Meter
-from local_dask import LOOPBACK
 
 
 # user code

@@ -5,11 +5,11 @@ from collections.abc import Iterator
 from typing import Any
 
 import pyarrow.parquet as pq
+from harness import Meter
 from torch.utils.data import DataLoader, IterableDataset, get_worker_info
 
 from fm.model import Learner
 from fm.ratings import BATCH_ROWS, as_numpy, preprocess, row_groups, warm_up
-from harness import Meter
 
 
 # user code

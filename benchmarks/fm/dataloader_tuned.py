@@ -5,12 +5,12 @@ from typing import Any
 
 import numpy as np
 import pyarrow.parquet as pq
+from harness import Meter
 from torch.utils.data import DataLoader, IterableDataset, get_worker_info
 
 from fm.dataloader import Gated
 from fm.model import Learner
 from fm.ratings import BATCH_ROWS, FIELDS, as_numpy, preprocess, row_groups
-from harness import Meter
 
 
 # user code

@@ -1,18 +1,16 @@
 """Ray Data as its documentation shows it: read_parquet, map_batches, iter_torch_batches."""
 
 import ray
+from harness import Meter
+from peers import ray_session
 
-import local_ray
 from fm.model import Learner
 from fm.ratings import BATCH_ROWS, preprocess
-from harness import Meter
 
 
-def run(files: list[str], meter: Meter, *, warm: bool = False) -> Learner:
+def run(files: list[str], meter: Meter) -> Learner:
     learner = Learner()
-    with local_ray.started(num_cpus=2):
-        if warm:
-            fit(files[:1], Learner())
+    with ray_session.started(num_cpus=2):
         meter.start()
         fit(files, learner)
         meter.stop()

@@ -1,10 +1,10 @@
 """One process reads, preprocesses and trains: the base of every comparison."""
 
 import pyarrow.parquet as pq
+from harness import Meter
 
 from fm.model import Learner
 from fm.ratings import BATCH_ROWS, as_numpy, preprocess, warm_up
-from harness import Meter
 
 
 def run(files: list[str], meter: Meter) -> Learner:

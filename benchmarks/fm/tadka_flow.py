@@ -5,9 +5,10 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
+from harness import Meter
+
 from fm.model import Learner
 from fm.ratings import BATCH_ROWS, preprocess
-from harness import Meter
 from tadka.stream import Stage, Train, read
 
 # Made when the rank imports this module, hence before it is ready, as with every other method.
@@ -27,7 +28,7 @@ def train(batches: Any, run: Any) -> Any:
     return {**learner.outcome(), "loop_s": meter.wall_s, "cpu_s": meter.cpu_s}
 
 
-def run(files: list[str], meter: Meter) -> dict[str, Any]:
+def run(files: list[str], _meter: Meter) -> dict[str, Any]:
     with tempfile.TemporaryDirectory(prefix="bench-") as directory:
         os.chdir(directory)
         source = str(Path(files[0]).with_name("*.parquet"))

@@ -4,12 +4,12 @@ from collections.abc import Iterator
 from typing import Any
 
 from distributed import Client, as_completed
+from peers.dask_session import LOOPBACK
 
-from local_dask import LOOPBACK
 from transport.payload import BATCH, NUM_BUFFERS, measure
 
 
-def produce(number: int) -> Any:
+def produce(_number: int) -> Any:
     return BATCH
 
 

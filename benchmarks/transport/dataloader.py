@@ -9,8 +9,10 @@ from transport.payload import BATCH, Batch, measure
 
 
 class Source(IterableDataset):
-    """Numpy arrays, which the loader turns into new tensors: one and the same tensor would be
-    moved to shared memory once and then be sent without a copy."""
+    """Yields numpy arrays, which the loader turns into new tensors.
+
+    One and the same tensor would be moved to shared memory once, and then be sent without a copy.
+    """
 
     def __init__(self, num_batches: int, value: Any) -> None:
         self.num_batches = num_batches

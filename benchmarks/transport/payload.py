@@ -6,7 +6,6 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import numpy as np
-
 from harness import Meter
 
 Batch = Mapping[str, np.ndarray]
@@ -51,6 +50,7 @@ def measure(
     num_batches: int,
     *,
     arrays: Callable[[Any], Batch] = lambda batch: batch,
+    drain: bool = False,
 ) -> dict[str, float]:
     """Consume `num_batches`, and measure the steady part of it.
 
@@ -58,12 +58,15 @@ def measure(
         batches: At least `num_batches` of them.
         num_batches: How many to take.
         arrays: From what arrives to arrays by name.
+        drain: Take what is left after that, too, without measuring it.
     """
     expected = touch(BATCH)
     num_warm = max(NUM_BUFFERS, num_batches // 10)
     meter, count = Meter(), 0
     start_at = 0.0
     for batch in batches:
+        if count == num_batches:
+            continue
         if touch(arrays(batch)) != expected:
             raise RuntimeError(f"Batch {count} is not what was sent.")
         del batch  # some transports hold the next one back until this one is let go
@@ -73,8 +76,9 @@ def measure(
         if count == num_warm + _SETTLE:
             start_at = time.perf_counter()
         if count == num_batches:
-            break
-    meter.stop()
+            meter.stop()
+            if not drain:
+                break
     if count != num_batches:
         raise RuntimeError(f"{count} of {num_batches} batches came.")
     megabytes = NUM_BYTES * (num_batches - num_warm - _SETTLE) / 1e6

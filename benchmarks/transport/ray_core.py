@@ -5,8 +5,8 @@ from collections.abc import Iterator
 from typing import Any
 
 import ray
+from peers import ray_session
 
-import local_ray
 from transport.payload import BATCH, measure
 
 
@@ -17,7 +17,7 @@ class Producer:
 
 
 def run(num_batches: int) -> dict[str, float]:
-    with local_ray.started(num_cpus=2, object_store_bytes=2**30):
+    with ray_session.started(num_cpus=2, object_store_bytes=2**30):
         actors = [ray.remote(num_cpus=1)(Producer).remote() for _ in range(2)]
         options = {"num_returns": "streaming", "_generator_backpressure_num_objects": 8}
         streams = [a.batches.options(**options).remote(num_batches // 2 + 1) for a in actors]

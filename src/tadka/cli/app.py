@@ -52,6 +52,9 @@ class _Root(TyperGroup):
             if is_debug:
                 traceback.print_exception(error)
             status = _report(error, is_debug=is_debug)
+        else:
+            if status == INTERRUPTED:  # typer has made a status of Ctrl-C already
+                _print("Interrupted.")
         if not standalone_mode:
             return status
         sys.exit(status if isinstance(status, int) else 0)
@@ -91,6 +94,7 @@ def _print(text: str) -> None:
 
 
 app = typer.Typer(
+    name="tadka",
     cls=_Root,
     add_completion=False,
     pretty_exceptions_enable=False,

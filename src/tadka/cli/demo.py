@@ -70,12 +70,16 @@ def demo(
         replicas=replicas,
         seed=seed,
         progress=progress.value,
-        say=lambda text: typer.echo(text, err=as_json),
+        say=_stay_silent if as_json else typer.echo,
     )
     if as_json:
         typer.echo(json.dumps(result.to_dict()))
     else:
         _print(result, Console(highlight=False))
+
+
+def _stay_silent(_: str) -> None:
+    """Standard output belongs to the JSON object."""
 
 
 def _print(result: "DemoResult", console: Console) -> None:

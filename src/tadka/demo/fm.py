@@ -7,8 +7,8 @@ vector, a sum over its active features, and the rating is
 
 which is the machine of Rendle 2010, "Factorization Machines", eq. 1, without the pairs inside a
 group. The group `history` holds the films that a user has rated in the training set, whatever the
-rating (Koren 2008, "Factorization meets the neighborhood", section 3); it is made from
-training rows alone, and never holds the row's own film.
+rating: the implicit feedback of Koren 2008, "Factorization meets the neighborhood". It is made
+from training rows alone and never holds the row's own film.
 
 Letters of shapes: B rows of a batch, F groups with one active feature, G genres, H films of a
 history, K factors.

@@ -167,8 +167,8 @@ def generate_ratings(
         seed: Same seed, same files.
         num_users: Users, at least 1.
         num_items: Items, at least 1.
-        num_ratings: Ratings at most, fewer where there are not so many pairs. One in five is for
-            the test.
+        num_ratings: Ratings, or as many as there are pairs. One in five is
+            for the test.
     """
     rng = np.random.default_rng(seed)
     folder = Path(directory)
@@ -190,12 +190,11 @@ def generate_ratings(
 
     activity = rng.pareto(1.5, num_users) + 0.3
     popularity = rng.pareto(1.2, num_items) + 0.1
-    num_draws = 3 * num_ratings  # popular pairs come up again and again, and count once
-    user = rng.choice(num_users, num_draws, p=activity / activity.sum())
-    item = rng.choice(num_items, num_draws, p=popularity / popularity.sum())
-    _, first = np.unique(user * num_items + item, return_index=True)
-    chosen = rng.permutation(first)[:num_ratings]
-    user, item = user[chosen], item[chosen]
+    # The largest of log weight + Gumbel noise are a weighted sample without repeats: nobody
+    # rates a film twice.
+    keys = np.log(activity)[:, None] + np.log(popularity) + rng.gumbel(size=(num_users, num_items))
+    chosen = np.argsort(-keys, axis=None, kind="stable")[:num_ratings]
+    user, item = np.divmod(rng.permutation(chosen), num_items)
     score = (
         3.5
         + rng.normal(0, 0.4, num_users)[user]

@@ -11,7 +11,7 @@ from typing import Any, Literal, Protocol
 
 from tadka.core.resource import Resources
 
-Reason = Literal["finished", "error", "signal", "out of memory", "stopped", "silent"]
+Reason = Literal["finished", "error", "signal", "out of memory", "stopped", "silent", "timeout"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -19,7 +19,7 @@ class ProcessSpec:
     """A function to run in a process of its own.
 
     Args:
-        name: Shown in errors and process lists; letters, digits and ``-_.#``.
+        name: Shown in errors and process lists.
         entry: Function called in the child; travels by cloudpickle.
         args: Its arguments; travel by cloudpickle.
         resources: What one process may use. `replicas` is the caller's business.
@@ -40,10 +40,11 @@ class Exit:
     """How a process ended.
 
     Args:
-        reason: ``finished``, ``error`` (its function raised), ``signal``, ``out of memory``,
-            ``stopped`` (we asked), or ``silent`` (killed after missed heartbeats).
+        reason: ``finished``, ``error`` (its function raised, or it ended with another status
+            than 0), ``signal``, ``out of memory``, ``stopped`` (we asked), ``silent`` (killed
+            after missed heartbeats), or ``timeout`` (killed at `Resources.timeout_s`).
         code: Exit status, or minus the signal's number.
-        detail: The child's traceback, or a sentence.
+        detail: The child's traceback, or a few words; the last line alone says what happened.
     """
 
     reason: Reason
@@ -71,16 +72,27 @@ class Process(Protocol):
         """Process id on its host."""
 
     def fileno(self) -> int:
-        """A descriptor that becomes readable when the process ends, for `poll` loops."""
+        """A descriptor that becomes readable when the process ends, for `poll` loops.
+
+        It is open for as long as this object lives.
+        """
 
     def silence_s(self) -> float:
-        """Seconds since the last heartbeat arrived."""
+        """Seconds since the last heartbeat arrived; 0 for what has ended, and for an MPI job."""
 
     def exit(self) -> Exit | None:
-        """How it ended, or None while it runs."""
+        """How it ended, or None while it runs.
+
+        Call it now and then: this is where a timeout is noticed, and where all that an ended
+        process has started is killed and its files are removed.
+        """
 
     def kill(self, reason: Reason = "stopped") -> None:
-        """End it and its children now (SIGKILL); no-op when it has ended."""
+        """End it now (SIGKILL), as well as all that it has started; no-op when it has ended.
+
+        Args:
+            reason: What `exit` is to say.
+        """
 
     def wait(self, timeout_s: float) -> Exit | None:
         """Wait for the end; None when it still runs after `timeout_s`."""
@@ -90,11 +102,12 @@ class Launcher(Protocol):
     """Starts processes somewhere."""
 
     def start(self, spec: ProcessSpec) -> Process:
-        """Start one process (or one MPI job).
+        """Start one process (or one MPI job); returns before its function has begun.
 
         Raises:
             LaunchError: The function cannot be pickled, the machine lacks what `resources`
                 asks for, or the program cannot be started.
+            MissingExtra: An MPI job is asked for, and mpi4py is not installed.
         """
 
     def close(self) -> None:

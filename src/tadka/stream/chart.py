@@ -70,17 +70,18 @@ def line_chart(
         *(
             f'<line class="grid" x1="{_LEFT}" x2="{right}" y1="{y_at(y):.1f}" y2="{y_at(y):.1f}"/>'
             f'<text class="tick" x="{_LEFT - 8}" y="{y_at(y) + 4:.1f}" text-anchor="end">'
-            f"{short_number(y)}</text>"
+            f"{short_number(y, like=y_ticks[-1])}</text>"
             for y in y_ticks
         ),
         f'<line class="axis" x1="{_LEFT}" x2="{right}" y1="{base}" y2="{base}"/>',
     ]
-    for x in nice_ticks(x_low, x_high, 8, is_whole=x_is_whole):
+    x_ticks = nice_ticks(x_low, x_high, 8, is_whole=x_is_whole)
+    for x in x_ticks:
         at = x_at(x)
         parts.append(
             f'<line class="axis" x1="{at:.1f}" x2="{at:.1f}" y1="{base}" y2="{base + 4}"/>'
             f'<text class="tick" x="{at:.1f}" y="{base + 17}" text-anchor="middle">'
-            f"{short_number(x)}</text>"
+            f"{short_number(x, like=x_ticks[-1])}</text>"
         )
     parts.append(
         f'<text class="label" x="{(_LEFT + right) / 2}" y="{_HEIGHT - 5}" text-anchor="middle">'
@@ -133,17 +134,26 @@ def nice_ticks(low: float, high: float, count: int, *, is_whole: bool = False) -
     return [number * step for number in range(first, last + 1)] or [low]
 
 
-def short_number(value: float, digits: int = 3) -> str:
-    """A number for an axis: 1.5k, 2M, 0.25.
+def short_number(value: float, digits: int = 3, *, like: float | None = None) -> str:
+    """A number for an axis: 12.5k, 2M, 0.25.
 
-    >>> short_number(12_500), short_number(0.25), short_number(0)
-    ('12.5k', '0.25', '0')
+    Args:
+        value: The number.
+        digits: Significant digits at least.
+        like: The axis's largest number, whose unit all of its numbers bear.
+
+    Returns:
+        The shortened text.
+
+    >>> short_number(12_500), short_number(5_000), short_number(5_000, like=10_000)
+    ('12.5k', '5,000', '5k')
     """
-    size = abs(value)
-    for limit, letter in ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e4, "k")):
-        if size >= limit:
-            return f"{value / (1e3 if letter == 'k' else limit):.{digits}g}{letter}"
-    return f"{value:,.0f}" if size >= 1000 else f"{value:.{digits}g}"
+    size = abs(value if like is None else like)
+    units = ((1e12, 1e12, "T"), (1e9, 1e9, "G"), (1e6, 1e6, "M"), (1e4, 1e3, "k"))
+    for limit, unit, letter in units:
+        if size >= limit and value:
+            return f"{value / unit:.{digits}g}{letter}"
+    return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.{digits}g}"
 
 
 def _spread(low: float, high: float) -> tuple[float, float]:

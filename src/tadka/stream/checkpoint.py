@@ -9,7 +9,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from tadka.core.error import ConfigError, DataError, NotFound
+from tadka.core.extra import require
 from tadka.storage.publish import publish_directory
 from tadka.stream.plan import Plan, plan_differences
 from tadka.stream.position import Position
@@ -17,6 +20,19 @@ from tadka.stream.position import Position
 _DIRECTORY = "checkpoints"
 _POSITION = "position.json"
 _NAME = re.compile(r"epoch-(\d+)-step-(\d+)")
+# What unpickling a damaged file, or one whose classes have moved, raises.
+_UNREADABLE = (
+    pickle.UnpicklingError,
+    ArithmeticError,
+    AttributeError,
+    EOFError,
+    ImportError,
+    LookupError,
+    OSError,
+    RuntimeError,
+    TypeError,
+    ValueError,
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,12 +54,25 @@ class Checkpoint:
     plan: dict[str, Any]
 
     def load_state(self) -> dict[str, Any]:
-        """What was given to `run.save`, by name."""
-        if (self.path / "state.pt").exists():
-            import torch  # loaded by the user's training loop already
+        """What was given to `run.save`, by name; tensors lie on the CPU.
 
-            return dict(torch.load(self.path / "state.pt", weights_only=False))
-        return dict(pickle.loads((self.path / "state.pkl").read_bytes()))
+        Raises:
+            DataError: It is damaged, or names a class that is gone.
+            MissingExtra: It was saved with torch, which is not installed.
+        """
+        has_tensors = (self.path / "state.pt").exists()
+        torch = require("torch", extra="torch") if has_tensors else None
+        try:
+            if torch is not None:
+                # Each rank moves them to its own device, which may have another number now.
+                path = self.path / "state.pt"
+                return dict(torch.load(path, map_location="cpu", weights_only=False))
+            return dict(pickle.loads((self.path / "state.pkl").read_bytes()))
+        except _UNREADABLE as error:
+            raise DataError(
+                f"Checkpoint {str(self.path)!r} cannot be read: {error!r}. "
+                "Resume from another one: run(resume='.../checkpoints/epoch-...')."
+            ) from error
 
     def check_plan(self, plan: Plan) -> None:
         """Refuse to go on with other data.
@@ -145,15 +174,26 @@ def restore_into(objects: dict[str, Any], state: dict[str, Any], path: Path) -> 
                 f"Checkpoint {str(path)!r} holds {', '.join(map(repr, state))} and no {name!r}. "
                 "Give run.restore the names that run.save was given."
             )
+        saved = state[name]
         if hasattr(value, "load_state_dict"):
-            value.load_state_dict(state[name])
-        elif isinstance(value, dict):
+            value.load_state_dict(saved)
+            continue
+        if type(value) is not type(saved):
+            raise ConfigError(
+                f"run.restore was given a {type(value).__name__} as {name!r}, and checkpoint "
+                f"{str(path)!r} holds a {type(saved).__name__}. Give what run.save was given."
+            )
+        if isinstance(value, dict):
             value.clear()
-            value.update(state[name])
+            value.update(saved)
+        elif isinstance(value, np.ndarray):
+            value[...] = saved
+        elif hasattr(value, "copy_"):  # a tensor: its numbers are none of its attributes
+            value.detach().copy_(saved)
         elif hasattr(value, "__dict__"):
-            value.__dict__.update(state[name].__dict__)
+            value.__dict__.update(saved.__dict__)
         else:
             raise ConfigError(
                 f"run.restore cannot write into {name!r}, a {type(value).__name__}; give an "
-                "object with load_state_dict, a dict, or an object with attributes."
+                "object with load_state_dict, an array, a dict, or an object with attributes."
             )

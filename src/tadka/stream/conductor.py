@@ -262,6 +262,7 @@ class Conductor:
 
     def _start_ranks(self, train: Train) -> None:
         port = _free_port()
+        credits = self._config.num_credits * self._stages[-1].resources.replicas
         order = RankOrder(
             link=self._link_order(1),
             name=train.name,
@@ -269,6 +270,8 @@ class Conductor:
             world_size=train.ranks,
             num_epochs=train.epochs,
             repeats=train.uneven == "repeat",
+            # Half of what can be in flight: the other half keeps the rank busy meanwhile.
+            ack_every=max(1, credits // (2 * train.ranks)),
             function=train.function,
             directory=str(self._directory),
             plan=self._plan.describe(),
@@ -346,6 +349,7 @@ class Conductor:
             transfer.on_out(worker, values)
         elif kind == Kind.ACK:
             transfer.on_ack(worker - 1, values[0], values[1])
+            transfer.on_gone(values[2:])
         elif kind == Kind.GONE:
             transfer.on_gone(values)
         elif kind == Kind.TAKEN:
@@ -439,10 +443,11 @@ class Conductor:
 
     def _check_processes(self) -> None:
         for worker, process in list(self._processes.items()):
-            if process.silence_s() > self._config.heartbeat_timeout_s:
-                process.kill("silent")
             ended = process.exit()
-            if ended is not None:
+            if ended is None:
+                if process.silence_s() > self._config.heartbeat_timeout_s:
+                    process.kill("silent")
+            else:
                 del self._processes[worker]
                 self._bury(worker, process.name, ended)
 

@@ -59,15 +59,30 @@ class TransferConfig:
     def __post_init__(self) -> None:
         if self.transport not in _TRANSPORTS:
             raise ConfigError(
-                f"Transport is {self.transport!r}; it must be one of {', '.join(_TRANSPORTS)}."
+                f"TransferConfig 'transport' is {self.transport!r}; it must be one of "
+                f"{', '.join(_TRANSPORTS)}."
             )
-        for name, least in (("num_credits", 1), ("max_restarts", 0), ("heartbeat_timeout_s", 1)):
-            if getattr(self, name) < least:
+        for name, least, kind in (
+            ("num_credits", 1, int),
+            ("max_restarts", 0, int),
+            ("heartbeat_timeout_s", 1, int | float),
+        ):
+            value = getattr(self, name)
+            # "not >=" refuses NaN, too
+            if not isinstance(value, kind) or isinstance(value, bool) or not value >= least:
+                what = "a whole number" if kind is int else "a number"
                 raise ConfigError(
-                    f"TransferConfig {name!r} is {getattr(self, name)!r}; it must be at least "
-                    f"{least}."
+                    f"TransferConfig {name!r} is {value!r}; it must be {what} from {least}."
                 )
-        parse_bytes(self.credit_bytes)
+        try:
+            credit_limit_bytes = parse_bytes(self.credit_bytes)
+        except ConfigError:
+            credit_limit_bytes = 0
+        if credit_limit_bytes < 1:
+            raise ConfigError(
+                f"TransferConfig 'credit_bytes' is {self.credit_bytes!r}; it must be a size such "
+                "as '256M' or a number of bytes, above 0."
+            )
         if self.curve and self.transport != "tcp":
             raise ConfigError(
                 f"TransferConfig has curve=True and transport={self.transport!r}; only 'tcp' "

@@ -1,18 +1,17 @@
 """What a user writes: ``read(...) | Stage(...) | Train(...)`` and ``... | write(...)``."""
 
-import inspect
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from itertools import islice
 from pathlib import Path
 from typing import Any, Literal
 
-from tadka.core.error import ConfigError
+from tadka.core.error import ConfigError, StageError
 from tadka.core.progress import Mode
-from tadka.core.resource import Resources
 from tadka.stream.codec import Batch
-from tadka.stream.config import TransferConfig
 from tadka.stream.conductor import Conductor
-from tadka.stream.function import Function
+from tadka.stream.config import TransferConfig
+from tadka.stream.function import Function, UserError, cause_of
 from tadka.stream.plan import BatchFormat, ChunkReader, Plan, Source
 from tadka.stream.report import Report
 from tadka.stream.sink import Sink
@@ -108,28 +107,46 @@ class Flow:
         return conductor.run()
 
     def take(self, num_batches: int = 1) -> list[Batch]:
-        """The first batches after the last stage, made in this process: for a look, or a test."""
-        return [batch for batch, _ in zip(self._batches(), range(num_batches), strict=False)]
+        """The first batches after the last stage, made in this process: for a look, or a test.
 
-    def _batches(self) -> Iterator[Batch]:
+        Args:
+            num_batches: How many; fewer come where there are fewer. Training and writing are
+                left out.
+
+        Raises:
+            StageError: A stage's function raised; the cause is its own exception.
+        """
         plan = Plan.make(self.source, self._num_lanes())
-        reader = ChunkReader(plan)
         functions = [Function(stage.function, stage.name, stage.init) for stage in self.stages]
+        try:
+            return list(islice(self._batches(plan, functions), num_batches))
+        except UserError as error:
+            cause = cause_of(error)
+            raise StageError(
+                f"A stage of the flow failed: {type(cause).__name__}: {cause}"
+            ) from cause
+        finally:
+            for function in functions:
+                function.close()
+
+    def _batches(self, plan: Plan, functions: list[Function]) -> Iterator[Batch]:
+        reader = ChunkReader(plan)
         for chunk in range(len(plan.chunks(0))):
-            for index, batch in enumerate(reader.batches(0, chunk)):
-                key = (self.source.seed, 0, chunk, index)
-                yield from _through(functions, batch, key)
+            batches: Iterator[Batch] = reader.batches(0, chunk)
+            for stage, function in enumerate(functions):
+                batches = _through(function, batches, (self.source.seed, 0, chunk), stage)
+            yield from batches
 
     def _num_lanes(self) -> int:
         return max((stage.resources.replicas for stage in self.stages), default=1)
 
 
-def _through(functions: list[Function], batch: Batch, key: tuple[int, ...]) -> Iterator[Batch]:
-    if not functions:
-        yield batch
-        return
-    for result in functions[0](batch, (*key, 0)):
-        yield from _through(functions[1:], result, key)
+def _through(
+    function: Function, batches: Iterator[Batch], chunk: tuple[int, ...], stage: int
+) -> Iterator[Batch]:
+    """One stage's batches for a chunk, with the random numbers that a run would draw."""
+    for index, batch in enumerate(batches):
+        yield from function(batch, (*chunk, index, stage))
 
 
 def read(
@@ -179,7 +196,10 @@ def write(uri: str | Path, *, suffix: str = ".parquet", overwrite: bool = False)
     Args:
         uri: Directory for the parts; any file system that fsspec knows.
         suffix: Format of the parts, by suffix.
-        overwrite: Replace what another run has written there.
+        overwrite: Replace what another run has written there; other files are never removed.
+
+    Raises:
+        ConfigError: No format has that suffix.
     """
     return Sink(uri=str(uri), suffix=suffix, overwrite=overwrite)
 

@@ -2,9 +2,9 @@
 
 import copy
 import inspect
-import os
 import traceback
 from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
 from types import TracebackType
 from typing import Any
 
@@ -29,10 +29,9 @@ class Function:
         self, function: Callable[..., Any] | None, name: str, init: dict[str, Any]
     ) -> None:
         self._name = name
-        if inspect.isclass(function):
-            function = function(**init)
-        self._function = function
-        self._takes_rng = function is not None and takes_rng(function)
+        built: Any = function(**init) if inspect.isclass(function) else function
+        self._function: Callable[..., Any] | None = built
+        self._takes_rng = self._function is not None and takes_rng(self._function)
 
     def __call__(self, batch: Batch, key: tuple[int, ...]) -> Iterator[Batch]:
         """Results for a batch, one by one.
@@ -46,10 +45,9 @@ class Function:
             yield batch
             return
         try:
-            if self._takes_rng:
-                result = function(batch, random_generator(*key))
-            else:
-                result = function(batch)
+            # By name: other parameters may stand between the two.
+            extra = {"rng": random_generator(*key)} if self._takes_rng else {}
+            result = function(batch, **extra)
         except Exception as error:  # of any kind: it is the user's
             raise UserError from error
         if result is None:
@@ -64,19 +62,31 @@ class Function:
     def twice(self, batch: Batch, key: tuple[int, ...]) -> Iterator[Batch]:
         """The same, done twice and compared.
 
+        Args:
+            batch: What the stage before made. The first time, a copy of it is worked, because
+                the function may change what it is given.
+            key: Of the batch's own random generator.
+
         Raises:
             DataError: The results differ.
         """
-        spare = copy.deepcopy(batch)
-        once = list(self(batch, key))
-        again = list(self(spare, key))
-        if [_bytes(result) for result in once] != [_bytes(result) for result in again]:
-            raise DataError(
-                f"Stage {self._name!r} gave two different results for one batch, so a restart "
-                "or a resumed run would not give the same stream. Draw random numbers from the "
-                "second parameter, def f(batch, rng), not from a global generator or the clock."
-            )
-        yield from once
+        # As bytes at once: a generator may fill the same arrays again for its next result.
+        before = [_bytes(result) for result in self(copy.deepcopy(batch), key)]
+        count = 0
+        for result in self(batch, key):
+            if count >= len(before) or _bytes(result) != before[count]:
+                raise self._differs()
+            count += 1
+            yield result
+        if count != len(before):
+            raise self._differs()
+
+    def _differs(self) -> DataError:
+        return DataError(
+            f"Stage {self._name!r} gave two different results for one batch, so a restart "
+            "or a resumed run would not give the same stream. Draw random numbers from the "
+            "second parameter, def f(batch, rng), not from a global generator or the clock."
+        )
 
     def close(self) -> None:
         """Let an object with a `close` method finish."""
@@ -133,7 +143,7 @@ def traceback_of(error: BaseException) -> str:
     """The traceback as the user's code sees it: without our frames above it."""
     cause = cause_of(error)
     frames: TracebackType | None = cause.__traceback__
-    here = os.path.dirname(__file__)
+    here = str(Path(__file__).parent)
     while frames is not None and frames.tb_frame.f_code.co_filename.startswith(here):
         frames = frames.tb_next
     return "".join(traceback.format_exception(type(cause), cause, frames))

@@ -16,7 +16,7 @@ from tadka.stream.codec import Batch, decode
 from tadka.stream.config import CurveKeys, TransferConfig
 from tadka.stream.wire import IN_SIZE, Kind, pack, set_up, unpack
 
-_FLUSH_PERIOD_NS = 300_000
+_FLUSH_PERIOD_NS = 2_000_000
 _MOST_ALIASED = 4
 _FETCHES_AHEAD = 8
 
@@ -62,7 +62,7 @@ class Link:
     """Messages in and out, and batches by descriptor.
 
     Small answers (credit, freed memory) are gathered and sent together: at the latest when the
-    process is about to wait, and at most every 0.3 ms.
+    process is about to wait, and after two milliseconds.
     """
 
     def __init__(self, order: LinkOrder) -> None:
@@ -100,10 +100,10 @@ class Link:
 
     def drop(self, arrival: Arrival) -> None:
         """This batch will not be looked at (again)."""
-        self._wanted.pop((arrival.producer, arrival.serial), None)
+        wanted = self._wanted.pop((arrival.producer, arrival.serial), None)
+        if wanted is not None and wanted.is_requested:
+            self._num_requested -= 1
         if arrival.memory is None:
-            if arrival.is_requested:
-                self._num_requested -= 1
             self._gone += (arrival.producer, arrival.serial)
 
     @property
@@ -111,14 +111,21 @@ class Link:
         """Whether gathered answers have waited long enough."""
         return time.monotonic_ns() - self._flushed_ns > _FLUSH_PERIOD_NS
 
-    def flush(self) -> None:
-        """Send the gathered answers."""
+    def flush(self, trained: tuple[int, int] | None = None) -> None:
+        """Send the gathered answers.
+
+        Args:
+            trained: Epoch and rounds a rank has trained, if it has more than it told.
+        """
         while self._gone_later:
             self._gone += self._gone_later.popleft()
         if self._taken:
             self.control.send(pack(Kind.TAKEN, self._taken))
             self._taken = []
-        if self._gone:
+        if trained is not None:
+            self.control.send(pack(Kind.ACK, (*trained, *self._gone)))
+            self._gone = []
+        elif self._gone:
             self.control.send(pack(Kind.GONE, self._gone))
             self._gone = []
         self._flushed_ns = time.monotonic_ns()
@@ -144,6 +151,8 @@ class Link:
                 self._forget(values[0])
             else:
                 messages.append((kind, tuple(values), text))
+        if self._wanted:
+            self._request()
         return messages
 
     # -- batches ------------------------------------------------------------------------------
@@ -161,8 +170,6 @@ class Link:
             if where < 0:
                 self._wanted[(producer, serial)] = arrival
             found.append(arrival)
-        if self._wanted:
-            self._request()
         return found
 
     def is_here(self, arrival: Arrival) -> bool:
@@ -206,6 +213,8 @@ class Link:
 
     def _forget(self, producer: int) -> None:
         self._arenas.pop(producer, None)  # unmapped when the last alias is gone
+        for key in [key for key in self._wanted if key[0] == producer]:
+            self._num_requested -= self._wanted.pop(key).is_requested
         socket = self._peers.pop(producer, None)
         if socket is not None:
             self._poller.unregister(socket)
@@ -233,8 +242,6 @@ class Link:
             memory = np.frombuffer(body.buffer, np.uint8)
             arrival.memory = memory if memory.flags.writeable else memory.copy()
             self._gone += (producer, serial)
-        self._request()
-        self.flush()
 
 
 def pack_identity(worker: int) -> bytes:

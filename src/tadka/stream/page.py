@@ -63,7 +63,8 @@ th:last-child, td:last-child { text-align: left; padding-right: 0; width: 38%; m
   color: var(--soft); } .legend span { display: inline-flex; align-items: center; gap: 6px;
   overflow-wrap: anywhere; } .legend svg { width: 26px; height: 8px; flex: none; }
 .legend i { width: 10px; height: 10px; flex: none; }
-figure { margin: 0 0 22px; overflow-x: auto; } figcaption span { font-weight: 400; color: var(--soft); }
+figure { margin: 0 0 22px; overflow-x: auto; }
+figcaption span { font-weight: 400; color: var(--soft); }
 figure > svg { display: block; width: 100%; min-width: 560px; height: auto; }
 svg text { fill: var(--soft); font-size: 12px; font-variant-numeric: tabular-nums; }
 .grid { stroke: var(--rule); } .axis { stroke: var(--soft); }
@@ -259,7 +260,7 @@ def _over_time(report: Mapping[str, Any]) -> list[str]:
     first = next(iter(queues), None)
     if first is not None and not any(depth for _, depth in queues[first]):
         queues[first] = []  # it reads from storage, where nothing waits
-    few = f"the run was sampled {len(samples)} times, and a line needs two"
+    few = f"the run was sampled {_counted(len(samples), 'time')}, too few for a line"
     end_s = max((sample["t"] for sample in samples), default=0.0)
     unit, divisor = ("minutes", 60.0) if end_s >= 180 else ("seconds", 1.0)
     if end_s >= 3 * 3600:
@@ -284,8 +285,17 @@ def _by_stage(
 
 def _rates(line: Points) -> Points:
     """Rows per second between samples of the rows so far, over at most `_MOST_POINTS` spans."""
-    step = max(1, -(-(len(line) - 1) // _MOST_POINTS))
-    kept = [*line[:-1:step], line[-1]]
+    if len(line) < 3:
+        return []
+    spans_s = sorted(after - before for (before, _), (after, _) in pairwise(line))
+    # A run's last sample comes when it ends; a rate over such a short span is mostly noise.
+    shortest_s = max((line[-1][0] - line[0][0]) / _MOST_POINTS, spans_s[len(spans_s) // 2] / 2)
+    kept = [line[0]]
+    for point in line[1:]:
+        if point[0] - kept[-1][0] >= shortest_s:
+            kept.append(point)
+    if len(kept) > 1:
+        kept[-1] = line[-1]
     return [
         ((before + after) / 2, max(0.0, (high - low) / (after - before)))
         for (before, low), (after, high) in pairwise(kept)
@@ -294,8 +304,6 @@ def _rates(line: Points) -> Points:
 
 
 def _thinned(line: Points) -> Points:
-    if len(line) < 2:
-        return []
     return [(x, mean) for x, mean, _, _ in _bins(line)]
 
 
@@ -319,7 +327,9 @@ def _figure(
     divisor: float = 1.0,
 ) -> str:
     colours = {name: number for number, name in enumerate(lines)}  # of a stage, in all figures
-    lines = {name: [(x / divisor, y) for x, y in line] for name, line in lines.items() if line}
+    lines = {
+        name: [(x / divisor, y) for x, y in line] for name, line in lines.items() if len(line) > 1
+    }
     caption = f"<figcaption>{escape(heading)} <span>({escape(unit)})</span></figcaption>"
     if not lines:
         return f'<figure>{caption}<p class="none">No chart: {escape(why_empty)}.</p></figure>'

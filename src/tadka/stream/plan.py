@@ -15,8 +15,10 @@ import pyarrow as pa
 
 from tadka.core.error import ConfigError, DataError
 from tadka.core.hashing import digest
-from tadka.storage.format import TableScan, read_piece, scan
+from tadka.storage.format import read_piece, scan
+from tadka.storage.tabular import TableScan
 from tadka.storage.uri import expand, stat
+from tadka.stream.column import to_numpy
 
 BatchFormat = Literal["numpy", "arrow"]
 _CHUNK_BATCHES = 8
@@ -39,13 +41,13 @@ class Source:
     def __post_init__(self) -> None:
         for name in ("batch_rows", "chunk_rows"):
             value = getattr(self, name)
-            if not isinstance(value, int) or value < 1:
+            if not is_whole(value, 1):
                 raise ConfigError(f"read() has {name}={value!r}; it must be a whole number from 1.")
         if self.batch_format not in ("numpy", "arrow"):
             raise ConfigError(
                 f"read() has batch_format={self.batch_format!r}; it must be 'numpy' or 'arrow'."
             )
-        if not isinstance(self.seed, int) or self.seed < 0:
+        if not is_whole(self.seed, 0):
             raise ConfigError(f"read() has seed={self.seed!r}; it must be a whole number from 0.")
 
     @classmethod
@@ -61,8 +63,13 @@ class Source:
         batch_format: BatchFormat,
     ) -> "Source":
         """A source with defaults filled in."""
+        if isinstance(columns, str) or (columns is not None and not list(columns)):
+            raise ConfigError(
+                f"read() has columns={columns!r}; it must be a list of at least one name, as in "
+                "read(..., columns=['user', 'item']), or None for all."
+            )
         if chunk_rows is None:
-            chunk_rows = _CHUNK_BATCHES * batch_rows if isinstance(batch_rows, int) else 1
+            chunk_rows = _CHUNK_BATCHES * batch_rows if is_whole(batch_rows, 1) else 1
         return cls(
             uris=(uris,) if isinstance(uris, str) else tuple(str(uri) for uri in uris),
             columns=None if columns is None else tuple(columns),
@@ -91,6 +98,11 @@ class Span:
     def num_rows(self) -> int | None:
         """How many, None where only reading can tell."""
         return None if self.stop is None else self.stop - self.start
+
+
+def is_whole(value: object, least: int) -> bool:
+    """Whether a setting is a whole number, at least `least`; True and False are not."""
+    return isinstance(value, int) and not isinstance(value, bool) and value >= least
 
 
 Chunk = tuple[Span, ...]
@@ -143,7 +155,7 @@ class Plan:
             _check_schema(scans[0], other)
         if not any(rows is None or rows > 0 for s in scans for rows in s.piece_rows):
             raise DataError(
-                f"{', '.join(map(repr, source.uris))} holds {len(scans)} files and no rows. "
+                f"{', '.join(map(repr, source.uris))}: no rows in {len(scans)} files. "
                 "Check that the job that writes it has finished."
             )
         return cls(source, scans, [(s.size_bytes, s.version) for s in stats], num_lanes)
@@ -196,7 +208,8 @@ class Plan:
             text = repr(scanned.uri)
             if None not in before:
                 offset = sum(rows or 0 for rows in before) + span.start
-                end = "the end" if last == 1 << 62 else str(offset + last - 1)
+                is_open = span.num_rows is None and high == 1 << 62
+                end = "the end" if is_open else str(offset + last - 1)
                 text += f" rows {offset + first} to {end}"
             parts.append(text)
         more = f" and {len(parts) - 3} more" if len(parts) > 3 else ""
@@ -315,7 +328,10 @@ class ChunkReader:
         source = self._plan.source
         spans = self._plan.chunks(epoch)[chunk]
         tables = [self._read(span) for span in spans]
-        table = tables[0] if len(tables) == 1 else pa.concat_tables(tables)
+        # "default": nullability may differ from file to file
+        table = (
+            tables[0] if len(tables) == 1 else pa.concat_tables(tables, promote_options="default")
+        )
         order = None
         if source.shuffle:
             # One word more than a batch's key, so that the two never draw the same numbers.
@@ -332,7 +348,13 @@ class ChunkReader:
             piece = read_piece(self._plan.scans[span.file], span.piece)
             self._piece, self._piece_key = piece, key
         piece = self._piece
-        last = self._plan.scans[span.file].piece_rows[span.piece]
+        scanned = self._plan.scans[span.file]
+        last = scanned.piece_rows[span.piece]
+        if last is not None and len(piece) != last:
+            raise DataError(
+                f"File {scanned.uri!r} has changed since it was planned: a piece of {last} rows "
+                f"now has {len(piece)}. Start again."
+            )
         if span.stop == last or span.stop is None:
             self._piece = None
         if span.start == 0 and (span.stop is None or span.stop == len(piece)):
@@ -375,30 +397,3 @@ def _slice(column: Any, start: int, num_rows: int) -> Any:
 
 def _pick(column: Any, rows: Any) -> Any:
     return column.take(pa.array(rows)) if isinstance(column, pa.Array) else column[rows]
-
-
-def to_numpy(column: pa.ChunkedArray) -> Any:
-    """An Arrow column as a NumPy array if its type is of fixed width, else as one Arrow array.
-
-    Nulls become NaN in floating point columns and NaT in time columns.
-
-    Raises:
-        DataError: Nulls in an integer or boolean column; the message starts in mid-sentence.
-    """
-    kind = column.type
-    is_time = pa.types.is_timestamp(kind) or pa.types.is_duration(kind) or pa.types.is_date(kind)
-    is_exact = pa.types.is_integer(kind) or pa.types.is_boolean(kind)
-    if pa.types.is_fixed_size_list(kind) and column.null_count == 0:
-        values = to_numpy(pa.chunked_array([column.combine_chunks().flatten()]))
-        if isinstance(values, np.ndarray):
-            return values.reshape(len(column), kind.list_size, *values.shape[1:])
-    if is_exact and column.null_count:
-        raise DataError(
-            f"holds {column.null_count} nulls, and NumPy has no null for {kind}. Fill them "
-            "where the file is made, or read(..., batch_format='arrow') and decide in the stage."
-        )
-    if is_exact or is_time or pa.types.is_floating(kind):
-        if column.num_chunks == 1:
-            return column.chunk(0).to_numpy(zero_copy_only=False)
-        return column.to_numpy(zero_copy_only=False)
-    return column.chunk(0) if column.num_chunks == 1 else column.combine_chunks()

@@ -44,6 +44,7 @@ class RankOrder:
         world_size: Ranks in all.
         num_epochs: Passes over the data.
         repeats: Whether padding counts as data.
+        ack_every: Steps that are told together while batches are waiting.
         function: The user's ``train(batches, run)``.
         directory: Where checkpoints go.
         plan: `Plan.describe()`.
@@ -56,6 +57,7 @@ class RankOrder:
     world_size: int
     num_epochs: int
     repeats: bool
+    ack_every: int
     function: Callable[..., Any]
     directory: str
     plan: dict[str, Any]
@@ -178,6 +180,7 @@ class Batches:
         self._num_acked = 0
         self._queue: deque[Arrival | _EpochEnd] = deque()
         self._position: dict[str, Any] | None = None
+        self._is_started = False
         self._is_stopped = False
         self._mark_ns = time.monotonic_ns()
         self._stat_ns = 0
@@ -208,8 +211,8 @@ class Batches:
 
     def start(self) -> None:
         """Wait until everybody is ready."""
-        while not any(kind == Kind.START for kind, _, _ in self._link.receive(_WAIT_MS)):
-            pass
+        while not self._is_started:
+            self._receive(_WAIT_MS)  # the first batches may come along with the word
         self._mark_ns = time.monotonic_ns()
 
     def tell(self, kind: Kind, values: Any = (), text: str | None = None) -> None:
@@ -239,14 +242,17 @@ class Batches:
 
     def _finish_step(self) -> None:
         """The loop asks for the next batch, so it has trained the last one."""
-        if self._link.is_due or self.rounds - self._num_acked >= 4:
+        # Several at a time: a message costs as much as a small batch. Their producers have
+        # other credits left, and before waiting for a batch everything is told.
+        if self.rounds - self._num_acked >= self._order.ack_every or self._link.is_due:
             self._flush()
 
     def _flush(self) -> None:
+        trained = None
         if self.rounds > self._num_acked:
-            self._link.send(Kind.ACK, [self.epoch, self.rounds])
+            trained = (self.epoch, self.rounds)
             self._num_acked = self.rounds
-        self._link.flush()
+        self._link.flush(trained)
         if time.monotonic_ns() - self._stat_ns > _STAT_PERIOD_NS:
             self._stat()
 
@@ -294,8 +300,10 @@ class Batches:
                 self._queue.append(_EpochEnd())
             elif kind == Kind.POSITION:
                 self._position = json.loads(text)
+            elif kind == Kind.START:
+                self._is_started = True
             elif kind == Kind.STOP:
-                self._is_stopped = True
+                self._is_started = self._is_stopped = True
 
     def _enqueue(self, arrival: Arrival) -> None:
         """Steps come in order, but for those made again after their producer died."""
@@ -318,7 +326,9 @@ def run_rank(order: RankOrder) -> None:
     """Entry point of a rank's process."""
     rank = order.rank if order.rank >= 0 else int(os.environ[_MPI_RANK])
     if order.rank < 0:
-        os.environ["RANK"] = os.environ["LOCAL_RANK"] = str(rank)
+        os.environ["RANK"] = str(rank)
+        if os.environ["LOCAL_WORLD_SIZE"] != "1":  # else it sees its own GPUs only
+            os.environ["LOCAL_RANK"] = str(rank)
     link_order = LinkOrder(
         worker=order.link.worker + rank, control=order.link.control, config=order.link.config
     )

@@ -1,12 +1,14 @@
 """What a run did: rows, time, who waited for whom, and where things are."""
 
 import json
+import math
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from tadka.stream.page import render
 
@@ -103,11 +105,12 @@ class Report:
         Path(path).write_text(render(self.to_dict(), title=title), encoding="utf-8")
 
     def save_json(self, path: str | Path) -> None:
-        """Write `to_dict` as JSON."""
-        Path(path).write_text(json.dumps(self.to_dict(), indent=1), encoding="utf-8")
+        """Write `to_dict` as JSON; NaN and the infinities become null, as JSON has neither."""
+        text = json.dumps(_finite(self.to_dict()), indent=1, allow_nan=False)
+        Path(path).write_text(text, encoding="utf-8")
 
     def __str__(self) -> str:
-        console = Console(width=110, no_color=True)
+        console = Console(width=110, color_system=None)  # plain also where stdout is a terminal
         with console.capture() as capture:
             console.print(self.table())
         return capture.get()
@@ -125,7 +128,7 @@ class Report:
             if stage.skipped_chunks:
                 notes.append(f"{stage.skipped_chunks} chunks skipped")
             table.add_row(
-                stage.name,
+                Text(stage.name),  # a name is no markup
                 str(stage.replicas),
                 f"{stage.rows:,}",
                 f"{stage.rows_per_s:,.0f}",
@@ -135,6 +138,14 @@ class Report:
                 ", ".join(notes),
             )
         return table
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _finite(inner) for key, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(inner) for inner in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def find_bottleneck(stages: list[StageReport]) -> str:

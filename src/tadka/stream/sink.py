@@ -4,16 +4,18 @@ A part is written aside and renamed. A chunk that is worked again after a crash 
 part by an equal one, and a resumed run does not work chunks whose part is there.
 """
 
+import io
 import json
 import re
-from contextlib import ExitStack, suppress
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 
-from tadka.core.error import DataError
+from tadka.core.error import ConfigError, DataError
 from tadka.storage.format import open_writer
 from tadka.storage.publish import publish_file
 from tadka.storage.uri import join, resolve
@@ -23,8 +25,8 @@ _MANIFEST = "_tadka.json"
 _SHORT_HASH = 8
 
 
-class Abandoned(Exception):  # noqa: N818 - not an error: it tells publish_file to leave nothing
-    """A part that is not wanted any more."""
+class Abandoned(Exception):
+    """A part that is not wanted any more: no error, it tells `publish_file` to leave nothing."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,6 +43,12 @@ class Sink:
     suffix: str
     overwrite: bool
 
+    def __post_init__(self) -> None:
+        try:  # now, not when the first chunk is written
+            open_writer(io.BytesIO(), self.suffix, pa.schema([("x", pa.int64())])).close()
+        except DataError as error:
+            raise ConfigError(f"write() has suffix={self.suffix!r}: {error}") from None
+
     def part(self, plan_hash: str, chunk: int) -> str:
         """URI of a chunk's part."""
         return join(self.uri, f"part-{chunk:06d}-{plan_hash[:_SHORT_HASH]}{self.suffix}")
@@ -56,35 +64,37 @@ class Sink:
         """
         manifest = self._manifest()
         names = self._names()
-        if manifest is None and not names:
-            self._write_manifest({"plan_hash": plan_hash, "is_complete": False})
-            return []
-        if self.overwrite and not is_resumed:
+        if manifest is None and names:
+            # Not even to be overwritten: a wrong path must not cost somebody else's files.
+            raise DataError(
+                f"Directory {self.uri!r} holds {names[0]!r} and no {_MANIFEST}: it is not this "
+                "library's output. Write to an empty or new directory."
+            )
+        is_same = manifest is not None and manifest.get("plan_hash") == plan_hash
+        if is_resumed and is_same:
+            self._sweep()
+            return self._chunks(names, plan_hash)
+        if manifest is None or (self.overwrite and not is_resumed):
+            self._sweep()
             self._remove(names)
             self._write_manifest({"plan_hash": plan_hash, "is_complete": False})
             return []
-        if manifest is None:
-            raise DataError(
-                f"Directory {self.uri!r} holds {names[0]!r} and no {_MANIFEST}: it is not this "
-                "library's output. Write to an empty directory, or write(..., overwrite=True)."
-            )
-        is_same = manifest.get("plan_hash") == plan_hash
-        if is_resumed and is_same:
-            return self._chunks(names, plan_hash)
         raise DataError(
             f"Directory {self.uri!r} already holds the "
             f"{'complete' if manifest.get('is_complete') else 'unfinished'} output of "
             + (
                 "this very plan. Go on with run(resume=True), "
                 if is_same
-                else f"another plan ({str(manifest.get('plan_hash'))[:12]}, this one is "
+                else f"another plan ({str(manifest.get('plan_hash', 'unknown'))[:12]}, this one is "
                 f"{plan_hash[:12]}): the input, the batch size or the seed differ. "
             )
-            + "Write elsewhere, or replace it by write(..., overwrite=True)."
+            + "Write elsewhere, or replace it by write(..., overwrite=True)"
+            + (" and a run that does not resume." if is_resumed else ".")
         )
 
     def finish(self, plan_hash: str, rows: int) -> list[str]:
         """Record that the output is complete; returns the URIs of its parts."""
+        self._sweep()
         names = sorted(name for name in self._names() if self._chunk(name, plan_hash) is not None)
         self._write_manifest(
             {"plan_hash": plan_hash, "is_complete": True, "rows": rows, "parts": names}
@@ -101,18 +111,24 @@ class Sink:
         return sorted(chunk for chunk in found if chunk is not None)
 
     def _names(self) -> list[str]:
+        """What the directory holds, less hidden names and metadata ("_"), ours included."""
+        return [name for name in self._list() if name[0] not in "._"]
+
+    def _list(self) -> list[str]:
         files, path = resolve(self.uri)
+        files.invalidate_cache(path)  # object stores list from memory otherwise
         if not files.exists(path):
             return []
-        files.invalidate_cache(path)  # object stores list from memory otherwise
         found = files.ls(path, detail=False)
-        names = sorted(str(name).rstrip("/").rsplit("/", 1)[-1] for name in found)
-        # Hidden names are what a killed process was writing; "_" is metadata, ours included.
-        for name in names:
+        return sorted(filter(None, (str(name).rstrip("/").rsplit("/", 1)[-1] for name in found)))
+
+    def _sweep(self) -> None:
+        """Remove what killed processes were writing; only once the directory is ours."""
+        files, path = resolve(self.uri)
+        for name in self._list():
             if name.startswith(".part-"):
                 with suppress(FileNotFoundError):
                     files.rm_file(f"{path}/{name}")
-        return [name for name in names if name and name[0] not in "._"]
 
     def _remove(self, names: list[str]) -> None:
         files, path = resolve(self.uri)
@@ -132,9 +148,10 @@ class Sink:
                 ) from None
             return None
         try:
-            return dict(json.loads(text))
+            values = json.loads(text)
         except ValueError:
-            return {}  # not ours, or damaged: treated as another run's
+            values = None
+        return values if isinstance(values, dict) else {}  # damaged: treated as another run's
 
     def _write_manifest(self, values: dict[str, Any]) -> None:
         with publish_file(join(self.uri, _MANIFEST)) as file:
@@ -158,25 +175,42 @@ class Part:
             DataError: It is no table, or the file cannot be written.
         """
         table = to_table(batch)
-        if self._writer is None:
-            file = self._stack.enter_context(publish_file(self._uri))
-            self._writer = open_writer(file, self._sink.suffix, table.schema)
-        self._writer.write(table)
+        with self._or_abandon():
+            if self._writer is None:
+                file = self._stack.enter_context(publish_file(self._uri))
+                self._writer = open_writer(file, self._sink.suffix, table.schema)
+            self._writer.write(table)
         self.num_rows += len(table)
 
     def publish(self) -> None:
-        """Make the part visible; nothing is written for a chunk without output."""
-        if self._writer is not None:
-            writer, self._writer = self._writer, None
-            writer.close()
-            self._stack.close()
+        """Make the part visible; nothing is written for a chunk without output.
+
+        Raises:
+            DataError: The file cannot be written.
+        """
+        with self._or_abandon():
+            if self._writer is not None:
+                self._writer.close()
+        self._writer = None
+        self._stack.close()
 
     def abandon(self) -> None:
         """Leave nothing behind."""
-        with suppress(Abandoned, DataError):
-            error = Abandoned()
-            self._stack.__exit__(Abandoned, error, None)
-        self._writer = None
+        with suppress(Abandoned, DataError), self._or_abandon():
+            raise Abandoned
+
+    @contextmanager
+    def _or_abandon(self) -> Iterator[None]:
+        """Passes an error on through `publish_file`, which cleans up and names the target."""
+        try:
+            yield
+        except BaseException as error:
+            writer, self._writer = self._writer, None
+            if writer is not None:
+                with suppress(OSError, ValueError, pa.ArrowException):
+                    writer.close()  # otherwise the collector does, when the file is closed
+            self._stack.__exit__(type(error), error, error.__traceback__)
+            raise
 
 
 def to_table(batch: Batch) -> pa.Table:
@@ -201,9 +235,13 @@ def to_table(batch: Batch) -> pa.Table:
 
 
 def _to_arrow(column: Any) -> Any:
-    if isinstance(column, np.ndarray) and column.ndim > 1:
-        flat = pa.array(column.reshape(-1))
-        for size in reversed(column.shape[1:]):
-            flat = pa.FixedSizeListArray.from_arrays(flat, size)
-        return flat
-    return column
+    if not isinstance(column, np.ndarray):
+        return column
+    if not column.dtype.isnative:
+        column = column.astype(column.dtype.newbyteorder("="))
+    if column.ndim < 2:
+        return column
+    flat = pa.array(column.reshape(-1))
+    for size in reversed(column.shape[1:]):
+        flat = pa.FixedSizeListArray.from_arrays(flat, size)
+    return flat

@@ -2,12 +2,13 @@
 
 import copy
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
 from tadka.core.error import ConfigError
 from tadka.core.resource import Resources
+from tadka.stream.plan import is_whole
 from tadka.stream.transfer import Uneven
 
 OnError = Literal["stop", "skip"]
@@ -59,6 +60,11 @@ class Stage:
         if function is not None and not callable(function):
             raise ConfigError(
                 f"Stage({function!r:.60}) cannot be called; give a function or a class."
+            )
+        if inspect.isclass(function) and not _makes_callables(function):
+            raise ConfigError(
+                f"Stage({function.__name__}) is a class whose objects cannot be called; give it a "
+                "method __call__(self, batch)."
             )
         if init and not inspect.isclass(function):
             raise ConfigError(
@@ -126,10 +132,10 @@ class Train:
         if not callable(function):
             raise ConfigError(f"Train({function!r:.60}) cannot be called; give a function.")
         for key, value in (("ranks", ranks), ("epochs", epochs)):
-            if not isinstance(value, int) or value < 1:
+            if not is_whole(value, 1):
                 raise ConfigError(f"Train has {key}={value!r}; it must be a whole number from 1.")
         if uneven not in _UNEVEN:
-            raise ConfigError(f"Train has uneven={uneven!r}; it must be one of {_UNEVEN}.")
+            raise ConfigError(f"Train has uneven={uneven!r}; it must be one of {_words(_UNEVEN)}.")
         if start not in ("local", "mpi"):
             raise ConfigError(f"Train has start={start!r}; it must be 'local' or 'mpi'.")
         _set(self, "function", function)
@@ -146,6 +152,15 @@ def name_of(function: Callable[..., Any] | None) -> str:
     inner = getattr(function, "func", function)
     name = getattr(inner, "__name__", type(inner).__name__)
     return "stage" if name == "<lambda>" else str(name)
+
+
+def _makes_callables(function: type) -> bool:
+    # hasattr would find the __call__ by which the class itself is called
+    return any("__call__" in vars(base) for base in function.__mro__)
+
+
+def _words(values: Sequence[str]) -> str:
+    return ", ".join(map(repr, values))
 
 
 def _set(target: object, name: str, value: object) -> None:

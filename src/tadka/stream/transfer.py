@@ -18,9 +18,14 @@ Rules, with the reason for each in docs/stream.md:
 3. Steps stick. The step of a batch follows from the order, so a batch that is made again gets
    the same step, and a rank drops what it already has.
 4. Credits are the producer's: it may have so many batches out that nobody has worked in yet.
-   The lease whose turn it is next may always have one, so whatever is needed next can be made.
+   Every lease may always have one, so whatever is needed next can be made. What was dealt may
+   not be acknowledged before more is dealt, for ranks wait for each other inside a step. So
+   when a rank has nothing to train, the chunk it waits for has its credits back at once; and
+   so has a batch that is made again.
 5. Padding is dealt as soon as the last step is, not when it is acknowledged: ranks wait for each
    other inside a step.
+6. A batch may be dealt although it is lost: it keeps its place in the rank's queue until it has
+   been made again.
 """
 
 import heapq
@@ -35,7 +40,7 @@ from tadka.stream.wire import OUT_SIZE, Kind
 
 Uneven = Literal["pad", "drop", "repeat"]
 
-_MERGED = (Kind.IN, Kind.FREE, Kind.CREDIT)
+_MERGED = (Kind.IN, Kind.BACK)
 
 
 @dataclass(slots=True, eq=False)
@@ -175,7 +180,6 @@ class Transfer:
         self._lanes: list[ChunkState] = []
         self._round: list[BatchRef] = []  # of an incomplete round, under "drop"
         self._last: BatchRef | None = None  # kept for padding
-        self._pads: list[int] = []  # ranks waiting for the batch to pad with
         self._unacked: list[deque[tuple[int, int, BatchRef]]] = [deque() for _ in range(num_ranks)]
         self._acked: tuple[int, int] = (start.epoch, 0)
         self._positions: dict[tuple[int, int], Position] = {(start.epoch, 0): start}
@@ -219,8 +223,8 @@ class Transfer:
             lease = self._leases.get(token)
             if lease is None or lease.path[stage] != worker:
                 self.num_stale += 1
-                self._send(worker, Kind.CREDIT, [serial])
-                self._send(worker, Kind.FREE, [serial])
+                self._send(worker, Kind.BACK, [2 * serial])
+                self._send(worker, Kind.BACK, [2 * serial + 1])
                 continue
             ref = BatchRef(
                 worker, serial, token, seq, rows, size_bytes, where, stage, lease.chunk
@@ -289,6 +293,7 @@ class Transfer:
                 if key >= self._acked:
                     break
                 del self._positions[key]
+        self._deliver()
 
     def on_death(self, worker: int) -> list[ChunkState]:
         """A worker of a stage is gone.
@@ -296,7 +301,7 @@ class Transfer:
         Returns:
             Chunks that it had and that are leased again.
         """
-        dead = self._workers.pop(worker)
+        dead = self._dead[worker] = self._workers.pop(worker)
         dead.is_alive = False
         self._outbox.pop(worker, None)
         # It no longer looks into anything.
@@ -308,9 +313,7 @@ class Transfer:
         chunks = sorted(dict.fromkeys(revoked))
         for chunk in chunks:
             self._revoke(chunk)
-        if dead.held:
-            self._dead[worker] = dead
-        else:
+        if not dead.held and worker in self._dead:
             self._retire(worker)
         self._lease_chunks()
         self._deliver()
@@ -368,7 +371,9 @@ class Transfer:
             fresh = None if self._redo else self._peek()
             if not self._redo and (fresh is None or len(self._chunks) >= self._max_open):
                 return
-            path = self._choose_path(is_urgent=bool(self._redo))
+            # A chunk of the group in work is needed by those that are leased already.
+            is_urgent = fresh is None or fresh < (self._epoch, self._end_of_group)
+            path = self._choose_path(is_urgent=is_urgent)
             if path is None:
                 return
             if fresh is None:
@@ -377,6 +382,10 @@ class Transfer:
                 chunk = self._open(*fresh)
                 self._next_chunk = (fresh[0], fresh[1] + 1)
             self._lease(chunk, path)
+
+    @property
+    def _end_of_group(self) -> int:
+        return (self._group + 1) * self._num_lanes
 
     def _choose_path(self, *, is_urgent: bool) -> list[int] | None:
         """The least loaded worker of each stage; None where a stage has none to spare."""
@@ -425,10 +434,10 @@ class Transfer:
         """
         chunks = []
         for ref in [ref for ref in dead.held.values() if ref.where < 0]:
-            del dead.held[ref.serial]
-            chunk = ref.chunk
             if ref.is_free:  # it had been fetched
                 continue
+            del dead.held[ref.serial]
+            chunk = ref.chunk
             if ref.has_credit:
                 self.depths[ref.stage] -= 1
                 ref.has_credit = False
@@ -438,12 +447,10 @@ class Transfer:
             elif ref.step >= 0:
                 chunk.lost[ref.seq] = ref
                 chunks.append(chunk)
-                if self._last is ref:
-                    self._last = None
             else:
                 while chunk.ready and chunk.ready[-1].seq >= ref.seq:
                     other = chunk.ready.pop()
-                    if other.producer != ref.producer:
+                    if other.producer != ref.producer or other.where >= 0:
                         self._credit(other)
                         self._free(other)
                 chunk.num_out = None
@@ -464,18 +471,19 @@ class Transfer:
             self._free(ref)
             return
         ref.step = old.step
+        self._credit(ref)  # the lost one's was enough
         if old in self._round:
             self._round[self._round.index(old)] = ref
+        if self._last is old:
+            self._last = ref
+            ref.num_users += 1
         for rank, is_pad in old.sent_to:
             self._deal_step(ref, rank, is_pad)
             for at, (epoch, round_, other) in enumerate(self._unacked[rank]):
                 if other is old:
                     self._unacked[rank][at] = (epoch, round_, ref)
-        if ref.step == self._step - 1:
-            self._keep_last(ref)
-            pads, self._pads = self._pads, []
-            for rank in pads:
-                self._deal_step(ref, rank, is_pad=1)
+        if not ref.num_users and ref not in self._round:  # it was dropped meanwhile
+            self._free(ref)
 
     def _deliver(self) -> None:
         if not self._is_started:
@@ -500,18 +508,32 @@ class Transfer:
                 self._close(chunk)
                 self._lease_chunks()
             else:
+                self._relieve(chunk)
                 return
         self.is_delivered = True
 
+    def _relieve(self, chunk: ChunkState) -> None:
+        """Where a rank has nothing to train, give back the credits of the chunk it waits for."""
+        if self._unacked[(self._step - self._base) % self.num_ranks]:
+            return
+        for ref in self._round:
+            if ref.chunk is chunk:
+                self._credit(ref)
+        for unacked in self._unacked:
+            for _, _, ref in unacked:
+                if ref.chunk is chunk:
+                    self._credit(ref)
+
     def _open_group(self) -> bool:
         num_chunks = self._num_chunks(self._epoch)
-        first = (self._group + 1) * self._num_lanes
+        first = self._end_of_group
         if first >= num_chunks:
             return False
         self._group += 1
         self._lane = 0
         last = min(first + self._num_lanes, num_chunks)
         self._lanes = [self._open(self._epoch, index) for index in range(first, last)]
+        self._lease_chunks()
         return True
 
     def _give_step(self, ref: BatchRef) -> None:
@@ -550,12 +572,10 @@ class Transfer:
             self._round = []
         elif over:
             rounds += 1
+            assert self._last is not None
             for rank in range(over, self.num_ranks):
                 self.num_padded += 1
-                if self._last is None:
-                    self._pads.append(rank)
-                else:
-                    self._deal_step(self._last, rank, is_pad=1)
+                self._deal_step(self._last, rank, is_pad=1)
         for worker in self._ranks:
             self._send(worker, Kind.EPOCH, [self._epoch, rounds])
         self._epoch += 1
@@ -584,7 +604,8 @@ class Transfer:
         ref.consumer = consumer
         ref.num_users += 1
         known = self._workers[consumer].known
-        if ref.producer not in known:
+        is_there = ref.producer in self._workers or ref.producer in self._dead
+        if is_there and ref.producer not in known:
             known.add(ref.producer)
             self._send(consumer, Kind.PEER, [ref.producer])
         entry = [ref.producer, ref.serial, ref.token, ref.seq, ref.rows, ref.size_bytes]
@@ -611,13 +632,13 @@ class Transfer:
         if ref.has_credit:
             ref.has_credit = False
             self.depths[ref.stage] -= 1
-            self._send(ref.producer, Kind.CREDIT, [ref.serial])
+            self._send(ref.producer, Kind.BACK, [2 * ref.serial])
             self._forget(ref)
 
     def _free(self, ref: BatchRef) -> None:
         if not ref.is_free:
             ref.is_free = True
-            self._send(ref.producer, Kind.FREE, [ref.serial])
+            self._send(ref.producer, Kind.BACK, [2 * ref.serial + 1])
             self._forget(ref)
 
     def _forget(self, ref: BatchRef) -> None:
@@ -628,11 +649,11 @@ class Transfer:
         if worker is not None:
             worker.held.pop(ref.serial, None)
             if not worker.is_alive and not worker.held:
-                del self._dead[ref.producer]
                 self._retire(ref.producer)
 
     def _retire(self, producer: int) -> None:
         """Nothing of a dead producer is needed any more: its memory can go."""
+        del self._dead[producer]
         for worker, state in self._workers.items():
             if producer in state.known:
                 state.known.discard(producer)

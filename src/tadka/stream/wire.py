@@ -26,8 +26,8 @@ class Kind(IntEnum):
     DONE = 3  # token, num_out, rows, has_failed: this stage is done with the lease
     TAKEN = 4  # (producer, serial)*: a stage has worked these in: credit
     GONE = 5  # (producer, serial)*: nobody looks into their memory any more
-    ACK = 6  # epoch, rounds: a rank has trained so many steps: credit
-    STAT = 7  # see tadka.stream.report.Counters
+    ACK = 6  # epoch, rounds, (producer, serial)*: a rank has trained so many steps: credit | GONE
+    STAT = 7  # see tadka.stream.counters.Counters
     ERROR = 8  # token, is_skipped | JSON: a user's function raised
     METRIC = 9  # | JSON: what the training loop logged
     SAVE = 10  # epoch, rounds: what is the position after these
@@ -38,8 +38,7 @@ class Kind(IntEnum):
     LEASE = 21  # token, epoch, chunk, group, lane, first
     END = 22  # token, has_failed: the stage before is done with the lease
     IN = 23  # (producer, serial, token, seq, rows, nbytes, where, epoch and step, is_pad)*
-    CREDIT = 24  # serial*: these batches are no longer in flight
-    FREE = 31  # serial*: their memory may be written again
+    BACK = 24  # (2 * serial + is_memory)*: its credit, or its memory, is the producer's again
     CANCEL = 25  # token
     PEER = 26  # producer | where its batches are: arena path or address
     RETIRE = 27  # producer: gone, and nothing of it is needed any more

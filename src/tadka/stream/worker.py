@@ -12,7 +12,7 @@ import pyarrow as pa
 
 from tadka.core.error import DataError
 from tadka.stream.arena import Allocator, map_arena
-from tadka.stream.codec import Batch, aligned_bytes, encode, num_rows
+from tadka.stream.codec import Batch, Views, aligned_bytes, encode, num_rows
 from tadka.stream.function import Function, UserError, cause_of, traceback_of
 from tadka.stream.link import Arrival, BatchServer, Link, LinkOrder
 from tadka.stream.plan import ChunkReader, Plan, random_generator
@@ -21,6 +21,7 @@ from tadka.stream.sink import Part, Sink
 from tadka.stream.wire import OUT_SIZE, Kind
 
 _STAT_PERIOD_NS = 250_000_000
+_MOST_ENTRIES = 16
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -94,6 +95,8 @@ class Worker:
     def __init__(self, order: WorkerOrder) -> None:
         self._order = order
         self._config = order.link.config
+        self._num_credits = self._config.num_credits
+        self._credit_bytes = self._config.credit_limit_bytes
         self._call = Function(order.function, order.name, order.init)
         self._reader = ChunkReader(order.plan)
         self._link = Link(order.link)
@@ -104,6 +107,7 @@ class Worker:
         self._flight_bytes = 0
         self._last_bytes = 0
         self._places: dict[int, int] = {}  # serial -> offset
+        self._views: Views = {}
         self._next_serial = 0
         self._entries: list[int] = []
         self._counters = Counters()
@@ -168,18 +172,14 @@ class Worker:
         self._link.send(Kind.STAT, self._counters.to_ints())
 
     def _handle(self, kind: int, values: tuple[int, ...], text: str) -> None:
-        if kind == Kind.CREDIT:
-            for serial in values:
-                lease, size_bytes = self._flight.pop(serial)
-                lease.num_in_flight -= 1
-                self._flight_bytes -= size_bytes
-        elif kind == Kind.FREE:
-            for serial in values:
-                offset = self._places.pop(serial, -1)
-                if offset >= 0 and self._allocator is not None:
-                    self._allocator.free(offset)
-                elif self._server is not None:
-                    self._server.free(serial)
+        if kind == Kind.BACK:
+            for value in values:
+                if value & 1:
+                    self._free(value >> 1)
+                else:
+                    lease, size_bytes = self._flight.pop(value >> 1)
+                    lease.num_in_flight -= 1
+                    self._flight_bytes -= size_bytes
         elif kind == Kind.LEASE:
             self._leases[values[0]] = self._open(values)
         elif kind == Kind.IN:
@@ -198,6 +198,13 @@ class Worker:
             self._cancel(values[0])
         elif kind == Kind.STOP:
             self._is_stopped = True
+
+    def _free(self, serial: int) -> None:
+        offset = self._places.pop(serial, -1)
+        if offset >= 0 and self._allocator is not None:
+            self._allocator.free(offset)
+        elif self._server is not None:
+            self._server.free(serial)
 
     def _open(self, values: tuple[int, ...]) -> _Lease:
         token, epoch, chunk, group, lane, first = values
@@ -245,10 +252,9 @@ class Worker:
         return best, has_work
 
     def _has_credit(self) -> bool:
-        limit_bytes = self._config.credit_limit_bytes
         return (
-            len(self._flight) < self._config.num_credits
-            and self._flight_bytes + self._last_bytes <= limit_bytes
+            len(self._flight) < self._num_credits
+            and self._flight_bytes + self._last_bytes <= self._credit_bytes
         )
 
     def _advance(self, lease: _Lease) -> None:
@@ -319,7 +325,7 @@ class Worker:
             offset = -1
         else:
             assert self._allocator is not None
-            encoded.write_to(self._allocator.memory, offset)
+            encoded.write_to(self._allocator.memory, offset, self._views)
             self._places[serial] = offset
         self._flight[serial] = (lease, size_bytes)
         self._flight_bytes += size_bytes
@@ -329,7 +335,7 @@ class Worker:
         self._counters.rows_out += rows
         self._counters.batches += 1
         self._entries += (lease.token, seq, rows, size_bytes, serial, offset)
-        if len(self._entries) >= OUT_SIZE * 8:
+        if len(self._entries) >= OUT_SIZE * _MOST_ENTRIES:
             self._flush()
 
     def _serve(self) -> BatchServer:

@@ -1,0 +1,1 @@
+"""Settings of peers that several benchmarks run."""
