@@ -21,14 +21,23 @@ from typing import Self
 from tadka.core.error import LaunchError
 from tadka.core.extra import require
 from tadka.core.resource import format_bytes
-from tadka.launch import guard
 from tadka.launch.child import BOOTSTRAP
+from tadka.launch.guard import (
+    MARK,
+    PREFIX,
+    SHARED_MEMORY,
+    clear,
+    end_marked,
+    lock,
+    wait_readable,
+)
 from tadka.launch.launcher import Exit, ProcessSpec, Reason
 from tadka.launch.memory import Mechanism, MemoryLimit, limit_parents, make_limit
 from tadka.launch.payload import PayloadStore
 
 _THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
 _SIGN = "launcher"  # only a directory with this file is one of ours, to be swept
+_GUARD = Path(__file__).with_name("guard.py")
 _CLOSE_S = 10.0
 # A shell and mpirun report a process that a signal ended by this plus the signal's number.
 _SIGNAL_STATUS = 128
@@ -55,7 +64,7 @@ class _Files:
 
     @property
     def shared_memory(self) -> Path:
-        return guard.SHARED_MEMORY / self.stem.parent.name / self.stem.name
+        return SHARED_MEMORY / self.stem.parent.name / self.stem.name
 
     def crashes(self) -> str:
         """What faulthandler wrote, of all ranks."""
@@ -158,7 +167,7 @@ class LocalProcess:
             rest_s = until - time.monotonic()
             if ended is not None or rest_s <= 0:
                 return ended
-            guard.wait_readable([self._pidfd], min(rest_s, max(0.0, self._time_left_s())))
+            wait_readable([self._pidfd], min(rest_s, max(0.0, self._time_left_s())))
 
     def _time_left_s(self) -> float:
         if self._timeout_s is None or self._kill_reason is not None:
@@ -166,20 +175,20 @@ class LocalProcess:
         return self._started_s + self._timeout_s - time.monotonic()
 
     def _has_ended(self) -> bool:
-        return guard.wait_readable([self._pidfd], 0)
+        return wait_readable([self._pidfd], 0)
 
     def _send_kill(self, reason: Reason) -> None:
         self._kill_reason = reason
         with contextlib.suppress(ProcessLookupError):
             signal.pidfd_send_signal(self._pidfd, signal.SIGKILL)
-        guard.end_marked(_mark(self._files.stem), session=self.pid, groups=self._groups())
+        end_marked(_mark(self._files.stem), session=self.pid, groups=self._groups())
 
     def _groups(self) -> list[Path]:
         return [] if self.limit is None or self.limit.group is None else [Path(self.limit.group)]
 
     def _release(self) -> None:
         # Before it is buried, so that its id, which names its session, is not given to another.
-        guard.end_marked(_mark(self._files.stem), session=self.pid, groups=self._groups())
+        end_marked(_mark(self._files.stem), session=self.pid, groups=self._groups())
         try:
             os.waitid(os.P_PIDFD, self._pidfd, os.WEXITED | os.WNOWAIT)
         except ChildProcessError:  # SIGCHLD is ignored here, or somebody waits for any child
@@ -304,7 +313,7 @@ class LocalLauncher:
         for process in self._processes:
             process.wait(_CLOSE_S)
         self._processes.clear()
-        guard.clear(self.directory, _group_parents())
+        clear(self.directory, _group_parents())
         if self._guard is not None:
             self._guard.kill()
             self._guard.communicate()
@@ -411,7 +420,7 @@ class LocalLauncher:
         if self._guard is None:
             self._guard = subprocess.Popen(
                 [
-                    *(sys.executable, "-I", "-S", guard.__file__),
+                    *(sys.executable, "-I", "-S", str(_GUARD)),
                     *(str(self.directory), str(os.getpid())),
                     *map(str, _group_parents()),
                 ],
@@ -437,7 +446,7 @@ class LocalLauncher:
             with contextlib.suppress(OSError):
                 files.shared_memory.mkdir(parents=True, mode=0o700)
                 env["OMPI_MCA_btl_sm_backing_directory"] = str(files.shared_memory)
-        return {**env, **spec.env, guard.MARK: str(files.stem)}
+        return {**env, **spec.env, MARK: str(files.stem)}
 
     def _take_gpus(self, spec: ProcessSpec) -> list[str]:
         wanted = spec.resources.gpu * max(1, spec.num_ranks)
@@ -507,8 +516,8 @@ def _group_parents() -> list[Path]:
 
 def _make_directory() -> tuple[Path, int]:
     """A new directory for one launcher, and the lock that says that it lives."""
-    directory = Path(tempfile.mkdtemp(prefix=guard.PREFIX))
-    held = guard.lock(directory)
+    directory = Path(tempfile.mkdtemp(prefix=PREFIX))
+    held = lock(directory)
     assert held is not None, "nobody locks a directory without the sign"
     (directory / _SIGN).touch()
     return directory, held
@@ -516,9 +525,9 @@ def _make_directory() -> tuple[Path, int]:
 
 def _sweep_directories() -> None:
     """Remove what launchers left that were killed together with their guards."""
-    for sign in Path(tempfile.gettempdir()).glob(f"{guard.PREFIX}*/{_SIGN}"):
+    for sign in Path(tempfile.gettempdir()).glob(f"{PREFIX}*/{_SIGN}"):
         with contextlib.suppress(OSError):  # gone by now, or somebody else's
-            held = guard.lock(sign.parent)
+            held = lock(sign.parent)
             if held is not None:
-                guard.clear(sign.parent, _group_parents())
+                clear(sign.parent, _group_parents())
                 os.close(held)

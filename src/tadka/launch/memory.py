@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Literal
 
 from tadka.core.error import LaunchError
-from tadka.launch import guard
+from tadka.launch.guard import PREFIX, lock
 
 Mechanism = Literal["cgroup-v1", "cgroup-v2", "rlimit"]
 
@@ -212,7 +212,7 @@ def _make_group(parent: Group, name: str, limit_bytes: int) -> MemoryLimit | Non
         except OSError:
             return None
         with contextlib.suppress(OSError):
-            held = guard.lock(path)
+            held = lock(path)
             if held is None:
                 continue  # another launcher's sweep was quicker than our lock
             limit = MemoryLimit(limit_bytes, parent.mechanism, str(path), held)
@@ -233,9 +233,9 @@ def _make_group(parent: Group, name: str, limit_bytes: int) -> MemoryLimit | Non
 
 def _sweep(parent: Path) -> None:
     """Remove groups whose maker, and its guard, were killed before they could."""
-    for group in parent.glob(f"{guard.PREFIX}*"):
+    for group in parent.glob(f"{PREFIX}*"):
         with contextlib.suppress(OSError):
-            held = guard.lock(group)
+            held = lock(group)
             if held is not None:
                 with contextlib.suppress(OSError):  # not empty
                     group.rmdir()
