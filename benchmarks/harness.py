@@ -254,6 +254,7 @@ class Bench:
         self.missing: dict[str, str] = {}
         self.failed: dict[str, str] = {}
         self.noise: list[str] = []
+        self.load_before = os.getloadavg()
 
     def parse(self, arguments: Sequence[str] | None = None) -> argparse.Namespace:
         """Read the command line; a script may add arguments to `parser` before."""

@@ -277,6 +277,10 @@ class BatchServer:
         """Keep a batch until `free`."""
         self._batches[serial] = memory
 
+    def get(self, serial: int) -> np.ndarray[Any, Any] | None:
+        """A batch, or None when it is not kept (any more)."""
+        return self._batches.get(serial)
+
     def free(self, serial: int) -> None:
         """Let a batch go; unknown ones are ignored."""
         self._batches.pop(serial, None)
@@ -284,7 +288,7 @@ class BatchServer:
     def _serve(self) -> None:
         while True:
             identity, request = self._socket.recv_multipart()
-            memory = self._batches.get(unpack(request)[1])
+            memory = self.get(unpack(request)[1])
             if memory is not None:  # else it was freed: the asker has been told to forget it
                 self._socket.send_multipart([identity, request, memory], copy=False)
 

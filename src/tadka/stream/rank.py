@@ -178,6 +178,7 @@ class Batches:
         self._order = order
         self._link = link
         self._num_acked = 0
+        self._begun = (-1, False)  # the last step: its number and whether it is padding
         self._queue: deque[Arrival | _EpochEnd] = deque()
         self._position: dict[str, Any] | None = None
         self._is_started = False
@@ -285,6 +286,7 @@ class Batches:
                 return None
             if head is not None and self._link.is_here(head):
                 self._queue.popleft()
+                self._begun = (head.step, head.is_pad)
                 return head
             self._flush()
             self._account("busy_ns")
@@ -307,6 +309,9 @@ class Batches:
 
     def _enqueue(self, arrival: Arrival) -> None:
         """Steps come in order, but for those made again after their producer died."""
+        if (arrival.step, arrival.is_pad) <= self._begun:
+            self._link.drop(arrival)  # the coordinator had not heard that it was fetched
+            return
         for at, waiting in enumerate(self._queue):
             if (
                 isinstance(waiting, Arrival)

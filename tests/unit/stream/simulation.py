@@ -57,6 +57,7 @@ class Scenario:
             while another worker of the stage lives.
         notice: Turns until a death is noticed, at most.
         pause_share: How likely a process is stopped for a while at each turn.
+        save_share: How likely rank 0 saves after a step.
         done_chunks: Parts already written.
         start: Where to go on from.
     """
@@ -77,6 +78,7 @@ class Scenario:
     late: int | None = 0
     notice: int = 50
     pause_share: float = 0.0
+    save_share: float = 0.2
     done_chunks: frozenset[int] = frozenset()
     start: Position | None = None
 
@@ -646,7 +648,7 @@ class Rank(Process):
         self.flush_link(trained)
 
     def _begins_to_save(self) -> bool:
-        if self.rank != 0 or self.world.random.random() > 0.2:
+        if self.rank != 0 or self.world.random.random() > self.world.scenario.save_share:
             return False
         self.flush()
         self.send(Kind.SAVE, [self.epoch, self.rounds])
@@ -1049,7 +1051,6 @@ def draw(seed: int) -> Scenario:
 def resume(scenario: Scenario, saved: Saved, seed: int) -> Scenario:
     """Go on from a position with other numbers of workers and ranks."""
     chance = random.Random(seed)
-    # `step` counts what was trained before in this epoch.
     return dataclasses.replace(
         scenario,
         seed=seed,
