@@ -10,9 +10,9 @@ PYTHON := .venv/bin/python
 setup:  ## make the environment in .venv, and install the system packages that tests use
 	@scripts/setup
 
-demo:  ## train on a small stream, kill a worker, resume; writes demo-output/
+demo:  ## train and predict film ratings (RATINGS=DIR of MovieLens 100k, else made up); writes demo-output/
 	@scripts/setup --quiet
-	@.venv/bin/tadka demo $(ARGS)
+	@.venv/bin/tadka demo --out demo-output $(if $(RATINGS),--ratings "$(RATINGS)") $(ARGS)
 
 test:  ## run the tests (ARGS goes to pytest)
 	@scripts/setup --quiet

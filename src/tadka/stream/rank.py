@@ -187,6 +187,8 @@ class Batches:
         self._stat_ns = 0
 
     def __iter__(self) -> Iterator[Batch]:
+        if not self.counters.batches:
+            self._mark_ns = time.monotonic_ns()  # what the loop sets up before is nobody's wait
         if self.epoch >= self._order.num_epochs:
             raise ConfigError(
                 f"The flow has {self._order.num_epochs} epochs and all are over. Loop with "

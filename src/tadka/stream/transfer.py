@@ -479,9 +479,6 @@ class Transfer:
             ref.num_users += 1
         for rank, is_pad in old.sent_to:
             self._deal_step(ref, rank, is_pad)
-            for at, (epoch, round_, other) in enumerate(self._unacked[rank]):
-                if other is old:
-                    self._unacked[rank][at] = (epoch, round_, ref)
         if not ref.num_users and ref not in self._round:  # it was dropped meanwhile
             self._free(ref)
 

@@ -345,6 +345,40 @@ def test_messages_under_a_token_that_is_not_valid_give_credit_and_memory_back() 
     assert transfer.num_stale == 2
 
 
+def test_batches_behind_a_lost_one_are_given_up_wherever_they_are() -> None:
+    """The first found no place in shared memory, the second did; the chunk is made again."""
+    transfer = start(num_lanes=2)
+    token = leases(transfer)[1][0]
+    transfer.on_out(2, [token, 0, 10, 100, 0, -1, token, 1, 10, 100, 1, 0])
+    assert transfer.depths == [2]
+    transfer.on_death(2)
+    assert transfer.depths == [0]
+    assert [m.kind for m in transfer.take_messages()[2]] == [Kind.RETIRE]
+
+
+def test_padding_keeps_its_place_for_a_batch_that_has_to_be_made_again() -> None:
+    transfer = Transfer(
+        num_lanes=1, num_replicas=[2], num_ranks=2, num_epochs=1, num_chunks=lambda epoch: 2
+    )
+    for rank, worker in enumerate((10, 11)):
+        transfer.add_rank(worker, rank)
+    for worker in (2, 3):
+        transfer.add_worker(worker, 0)
+    transfer.start()
+    token = leases(transfer)[0][0]
+    transfer.on_out(2, [token, 0, 10, 100, 0, -1])
+    transfer.on_done(2, token, 1, 0, has_failed=False)
+    transfer.take_messages()
+    transfer.on_death(2)
+    transfer.on_done(3, token + 1, 0, 0, has_failed=False)  # the other chunk: the epoch is over
+    messages = transfer.take_messages()
+    assert [message.kind for message in messages[11]] == [Kind.IN, Kind.EPOCH]
+    transfer.on_out(3, [token + 2, 0, 10, 100, 0, -1])
+    again = transfer.take_messages()
+    assert [message.kind for message in again[10]] == [Kind.PEER, Kind.IN]
+    assert again[11][1].values[-2:] == messages[11][0].values[-2:] == [0, 1]
+
+
 def test_positions_before_the_acknowledged_one_are_forgotten() -> None:
     transfer = start()
     token = leases(transfer)[0][0]
