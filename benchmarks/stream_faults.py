@@ -40,7 +40,9 @@ def main() -> int:
         total = totals[transport, kind]
         kills = int(min(per_run, wanted - done))
         arguments = ["-m", "faults.cell", transport, kind, str(number), str(kills)]
-        print(f"[{int(done)}/{wanted}] {transport} {kind} ...", end=" ", file=sys.stderr, flush=True)
+        print(
+            f"[{int(done)}/{wanted}] {transport} {kind} ...", end=" ", file=sys.stderr, flush=True
+        )
         result = harness.execute(harness.Cell(f"{transport} {kind}", arguments, {}, TIMEOUT_S))
         total["runs"] += 1
         if "failed" in result or "missing" in result:
@@ -58,13 +60,22 @@ def main() -> int:
         bench.target(key, float(sums[key]), "== 0")
     bench.raw["totals"] = {f"{t} {k}": total for (t, k), total in totals.items()}
     rows = [
-        [f"{transport}, {kind}", *(int(total[key]) for key in ("runs", *COUNTED)),
-         round(total["seconds"], 1)]
+        [
+            f"{transport}, {kind}",
+            *(int(total[key]) for key in ("runs", *COUNTED)),
+            round(total["seconds"], 1),
+        ]
         for (transport, kind), total in totals.items()
     ]
     columns = ["transport, kill", "runs", *COUNTED, "seconds"]
-    rows.append(["all", int(sum(t["runs"] for t in totals.values())), *sums.values(),
-                 round(sum(t["seconds"] for t in totals.values()), 1)])
+    rows.append(
+        [
+            "all",
+            int(sum(t["runs"] for t in totals.values())),
+            *sums.values(),
+            round(sum(t["seconds"] for t in totals.values()), 1),
+        ]
+    )
     return bench.finish([harness.Table("Kills", columns, rows)])
 
 

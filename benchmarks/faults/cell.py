@@ -140,9 +140,7 @@ def run(transport: str, kind: str, seed: int, num_kills: int) -> dict[str, Any]:
             "rows.parquet", batch_rows=BATCH_ROWS, chunk_rows=1_000, shuffle=True, seed=seed
         )
         init = {"kind": kind, "diary": str(diary), "num_kills": num_kills, "seed": seed}
-        train = Train(
-            make_train(kind, diary, num_kills, seed), ranks=NUM_RANKS, epochs=NUM_EPOCHS
-        )
+        train = Train(make_train(kind, diary, num_kills, seed), ranks=NUM_RANKS, epochs=NUM_EPOCHS)
         config = TransferConfig(transport=transport, max_restarts=10 * num_kills)  # type: ignore[arg-type]
         report = (source | Stage(Fragile, init=init, replicas=2) | train).run(
             transfer=config, progress="none"

@@ -250,7 +250,7 @@ def test_a_stage_with_random_numbers_gives_the_same_at_any_replica_count(rows: s
 
 def test_check_mode_finds_the_global_generator(rows: str) -> None:
     def careless(batch: dict[str, Any]) -> dict[str, Any]:
-        return {"id": batch["id"] + np.random.randint(2)}
+        return {"id": batch["id"] + np.random.randint(2)}  # noqa: NPY002 - the mistake itself
 
     with pytest.raises(StageError, match=r"'careless' gave two different results.*rng"):
         (read(rows, batch_rows=500) | Stage(careless) | Train(collect)).run(check=1.0)

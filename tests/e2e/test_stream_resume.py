@@ -110,11 +110,11 @@ def test_the_whole_job_killed_leaves_no_process_and_goes_on(rows: str, tmp_path:
     whole = flow_of(rows, make_train()).run(directory=tmp_path / "whole")
     directory = str(tmp_path / "run")
     folder = str(Path(__file__).parent)
-    before = set(os.listdir("/dev/shm"))
+    before = set(Path("/dev/shm").iterdir())
     script = textwrap.dedent(SCRIPT.format(folder=folder, rows=rows, directory=directory))
     done = subprocess.run([sys.executable, "-c", script], timeout=60, check=False)
     assert done.returncode == -signal.SIGKILL
-    assert set(os.listdir("/dev/shm")) <= before
+    assert set(Path("/dev/shm").iterdir()) <= before
     resumed = flow_of(rows, make_train(), replicas=1).run(directory=directory, resume=directory)
     assert resumed.result == whole.result
 

@@ -23,15 +23,15 @@ from tadka.launch.memory import available_bytes
 from tadka.stream.arena import Arena
 from tadka.stream.checkpoint import Checkpoint, find_checkpoint
 from tadka.stream.config import CurveKeys, TransferConfig
+from tadka.stream.counters import Counters
 from tadka.stream.link import LinkOrder, authenticate, pack_identity, unpack_identity
 from tadka.stream.plan import Plan, Source
 from tadka.stream.rank import RankOrder, environment, run_rank
-from tadka.stream.counters import Counters
 from tadka.stream.report import Report, StageReport, find_bottleneck
 from tadka.stream.sink import Sink
 from tadka.stream.stage import Stage, Train
 from tadka.stream.transfer import Transfer
-from tadka.stream.wire import Kind, pack, set_up, unpack
+from tadka.stream.wire import Kind, has_message, pack, set_up, unpack
 from tadka.stream.worker import WorkerOrder, run_worker
 
 _POLL_MS = 100
@@ -92,6 +92,7 @@ class Conductor:
         self._counters: dict[int, Counters] = {}
         self._restarts = [0] * len(stages)
         self._skipped = [0] * len(stages)
+        self._saves: list[tuple[int, int, int]] = []
         self._has_dead_letters = False
         self._metrics: list[dict[str, Any]] = []
         self._checkpoints: list[str] = []
@@ -262,7 +263,7 @@ class Conductor:
 
     def _start_ranks(self, train: Train) -> None:
         port = _free_port()
-        credits = self._config.num_credits * self._stages[-1].resources.replicas
+        most_in_flight = self._config.num_credits * self._stages[-1].resources.replicas
         order = RankOrder(
             link=self._link_order(1),
             name=train.name,
@@ -271,7 +272,7 @@ class Conductor:
             num_epochs=train.epochs,
             repeats=train.uneven == "repeat",
             # Half of what can be in flight: the other half keeps the rank busy meanwhile.
-            ack_every=max(1, credits // (2 * train.ranks)),
+            ack_every=max(1, most_in_flight // (2 * train.ranks)),
             function=train.function,
             directory=str(self._directory),
             plan=self._plan.describe(),
@@ -325,9 +326,9 @@ class Conductor:
     def _turn(self, timeout_ms: int) -> None:
         """Wait for something to happen, and deal with all that has."""
         now = time.monotonic()
-        if not self._socket.get(zmq.EVENTS) & zmq.POLLIN:
+        if not has_message(self._socket):
             self._socket.poll(timeout_ms)
-        while self._socket.get(zmq.EVENTS) & zmq.POLLIN:
+        while has_message(self._socket):
             frames = self._socket.recv_multipart()
             kind, *values = unpack(frames[1])
             text = frames[2].decode() if len(frames) > 2 else ""
@@ -363,8 +364,7 @@ class Conductor:
         elif kind == Kind.READY:
             self._greet(worker, text)
         elif kind == Kind.SAVE:
-            position = transfer.position(values[0], values[1])
-            self._send(worker, Kind.POSITION, text=json.dumps(position.to_dict()))
+            self._saves.append((worker, values[0], values[1]))
         elif kind == Kind.SAVED:
             self._checkpoints.append(text)
         elif kind == Kind.ERROR:
@@ -415,7 +415,21 @@ class Conductor:
     def _dead_letters(self) -> Path:
         return self._directory / "dead-letters.jsonl"
 
+    def _answer_saves(self) -> None:
+        """Tell ranks that save where the stream stands, once their round has been dealt whole.
+
+        Without a synchronising step rank 0 may be ahead of the others' batches.
+        """
+        for save in list(self._saves):
+            worker, epoch, rounds = save
+            position = self._transfer.position(epoch, rounds)
+            if position is not None:
+                self._saves.remove(save)
+                self._send(worker, Kind.POSITION, text=json.dumps(position.to_dict()))
+
     def _send_all(self) -> None:
+        if self._saves:
+            self._answer_saves()
         for worker, messages in self._transfer.take_messages().items():
             for message in messages:
                 if message.kind is Kind.RETIRE and message.values[0] == worker:
@@ -532,7 +546,8 @@ class Conductor:
             return f"Parts in {self._sink.uri!r} are kept; go on with run(resume=True)."
         text = self._last_checkpoint()
         return text.strip() + (
-            f" Go on with run(resume={str(self._directory)!r})." if "no checkpoint" not in text
+            f" Go on with run(resume={str(self._directory)!r})."
+            if "no checkpoint" not in text
             else ""
         )
 
@@ -548,8 +563,10 @@ class Conductor:
     def _names(self) -> list[str]:
         names = [stage.name for stage in self._stages]
         if self._train is not None:
-            return [*names, f"{self._train.name}-train" if self._train.name in names
-                    else self._train.name]
+            return [
+                *names,
+                f"{self._train.name}-train" if self._train.name in names else self._train.name,
+            ]
         return [*names[:-1], f"{names[-1]} + write"]
 
     def _sample(self) -> None:
@@ -562,7 +579,7 @@ class Conductor:
             total = self._totals(stage)
             depth = self._transfer.depths[stage - 1] if stage else 0
             stages[name] = {"rows": total.rows_out, "queue": depth}
-            busy, waits_in, waits_out = _shares(total)
+            busy, _, waits_out = _shares(total)
             note = f"busy {busy:.0%}"
             if stage:
                 note += f", {depth} batches queued"

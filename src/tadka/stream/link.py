@@ -14,7 +14,7 @@ from zmq.auth.thread import ThreadAuthenticator
 from tadka.stream.arena import Lifetimes, map_arena
 from tadka.stream.codec import Batch, decode
 from tadka.stream.config import CurveKeys, TransferConfig
-from tadka.stream.wire import IN_SIZE, Kind, pack, set_up, unpack
+from tadka.stream.wire import IN_SIZE, Kind, has_message, pack, set_up, unpack
 
 _FLUSH_PERIOD_NS = 2_000_000
 _MOST_ALIASED = 4
@@ -141,7 +141,7 @@ class Link:
             for socket, _ in self._poller.poll(timeout_ms):
                 if socket is not self.control:
                     self._take_in(socket)
-        while self.control.get(zmq.EVENTS) & zmq.POLLIN:
+        while has_message(self.control):
             frames = self.control.recv_multipart()
             kind, *values = unpack(frames[0])
             text = frames[1].decode() if len(frames) > 1 else ""
@@ -164,9 +164,7 @@ class Link:
             producer, serial, token, seq, rows, size, where, step, is_pad = values[
                 at : at + IN_SIZE
             ]
-            arrival = Arrival(
-                producer, serial, token, seq, rows, size, where, step, bool(is_pad)
-            )
+            arrival = Arrival(producer, serial, token, seq, rows, size, where, step, bool(is_pad))
             if where < 0:
                 self._wanted[(producer, serial)] = arrival
             found.append(arrival)
@@ -177,8 +175,11 @@ class Link:
         return arrival.where >= 0 or arrival.memory is not None
 
     def open(self, arrival: Arrival) -> Batch:
-        """The batch itself. Its columns alias shared memory while anybody holds them; a process
-        that keeps many batches gets copies instead, so that their producer is not starved."""
+        """The batch itself.
+
+        Its columns alias shared memory while anybody holds them; a process that keeps many
+        batches gets copies instead, so that their producer is not starved.
+        """
         if arrival.memory is not None:
             return decode(arrival.memory, trusted=self._is_trusted)
         place = np.ndarray(
@@ -232,7 +233,7 @@ class Link:
 
     def _take_in(self, socket: "zmq.Socket[bytes]") -> None:
         producer = next((p for p, s in self._peers.items() if s is socket), -1)
-        while socket.get(zmq.EVENTS) & zmq.POLLIN:
+        while has_message(socket):
             head, body = socket.recv_multipart(copy=False)
             serial = unpack(head.bytes)[1]
             arrival = self._wanted.pop((producer, serial), None)
@@ -255,8 +256,9 @@ def unpack_identity(identity: bytes) -> int:
 
 
 class BatchServer:
-    """Hands out batches that are not in shared memory, from a thread of its own: the user's
-    function may be busy for minutes.
+    """Hands out batches that are not in shared memory.
+
+    From a thread of its own: the user's function may be busy for minutes.
 
     Args:
         address: Where to bind; ``tcp://HOST:*`` takes a free port.
@@ -290,20 +292,18 @@ class BatchServer:
             identity, request = self._socket.recv_multipart()
             memory = self.get(unpack(request)[1])
             if memory is not None:  # else it was freed: the asker has been told to forget it
-                self._socket.send_multipart([identity, request, memory], copy=False)
+                self._socket.send_multipart([identity, request, memory.data], copy=False)
 
 
 class _OnlyKey:
     def __init__(self, public: bytes) -> None:
         self._public = public
 
-    def callback(self, domain: str, key: bytes) -> bool:
+    def callback(self, domain: str, key: bytes) -> bool:  # noqa: ARG002 - pyzmq's signature
         return key == self._public
 
 
-def authenticate(
-    context: "zmq.Context[Any]", keys: CurveKeys | None
-) -> ThreadAuthenticator | None:
+def authenticate(context: "zmq.Context[Any]", keys: CurveKeys | None) -> ThreadAuthenticator | None:
     """Refuse every connection to this context's servers that does not hold the run's key."""
     if keys is None:
         return None

@@ -17,11 +17,10 @@ from tadka.stream.checkpoint import (
     to_state,
 )
 from tadka.stream.codec import Batch
+from tadka.stream.counters import Counters
 from tadka.stream.function import traceback_of
 from tadka.stream.link import Arrival, Link, LinkOrder
-from tadka.stream.counters import Counters
 from tadka.stream.wire import Kind
-
 
 _WAIT_MS = 250
 _STAT_PERIOD_NS = 250_000_000
@@ -29,8 +28,10 @@ _MPI_RANK = "OMPI_COMM_WORLD_RANK"
 
 
 class Stopped(BaseException):
-    """Ends the user's loop when the run is interrupted; not an Exception, so loops that catch
-    those let it through."""
+    """Ends the user's loop when the run is interrupted.
+
+    Not an Exception, so that loops which catch those let it through.
+    """
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,13 +68,8 @@ class RankOrder:
 class Run:
     """The training loop's hold on the run: who am I, log, save, restore.
 
-    Args:
-        rank: This rank, from 0.
-        world_size: Ranks in all.
-        epochs: Epochs to go over, as a range; begins later after a resume.
-        step: Optimizer steps this rank has begun, those before a resume included.
-        weight: 1.0, or 0.0 while the batch in hand is padding: multiply the loss by it.
-        directory: Where this run keeps its files.
+    `rank` and `world_size` say who this process is among how many. `epochs` is the range of
+    epochs to go over; it begins later after a resume. `directory` is where the run keeps files.
     """
 
     def __init__(self, order: RankOrder, rank: int, feed: "Batches") -> None:
@@ -88,6 +84,7 @@ class Run:
 
     @property
     def step(self) -> int:
+        """Optimizer steps this rank has begun, those before a resume included."""
         return self._feed.step
 
     @property
@@ -97,6 +94,7 @@ class Run:
 
     @property
     def weight(self) -> float:
+        """1.0, or 0.0 while the batch in hand is padding: multiply the loss by it."""
         return self._feed.weight
 
     def log(self, **metrics: float) -> None:
@@ -148,11 +146,13 @@ class Run:
         restore_into(self._objects, checkpoint.load_state(), checkpoint.path)
         return True
 
-    def _save_on_stop(self) -> None:
+    def save_on_stop(self) -> None:
+        """Save what was last given to `save` or `restore`, if anything has been trained since."""
         if self._objects and self.rank == 0 and self._feed.rounds:
-            self.save(self._objects["model"], **{
-                name: value for name, value in self._objects.items() if name != "model"
-            })
+            self.save(
+                self._objects["model"],
+                **{name: value for name, value in self._objects.items() if name != "model"},
+            )
 
 
 class _EpochEnd:
@@ -342,7 +342,7 @@ def run_rank(order: RankOrder) -> None:
     link = Link(link_order)
     feed = Batches(order, link)
     run = Run(order, rank, feed)
-    feed.on_stop = run._save_on_stop
+    feed.on_stop = run.save_on_stop
     link.send(Kind.READY, text="")
     feed.start()
     try:

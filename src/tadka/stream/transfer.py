@@ -226,9 +226,7 @@ class Transfer:
                 self._send(worker, Kind.BACK, [2 * serial])
                 self._send(worker, Kind.BACK, [2 * serial + 1])
                 continue
-            ref = BatchRef(
-                worker, serial, token, seq, rows, size_bytes, where, stage, lease.chunk
-            )
+            ref = BatchRef(worker, serial, token, seq, rows, size_bytes, where, stage, lease.chunk)
             producer.held[serial] = ref
             self.depths[stage] += 1
             self.rows_made[stage] += rows
@@ -326,9 +324,13 @@ class Transfer:
         outbox, self._outbox = self._outbox, {}
         return outbox
 
-    def position(self, epoch: int, rounds: int) -> Position:
-        """Where the stream stands after `rounds` steps of each rank in `epoch`."""
-        return self._positions[(epoch, rounds)]
+    def position(self, epoch: int, rounds: int) -> Position | None:
+        """Where the stream stands after `rounds` steps of each rank in `epoch`.
+
+        Returns:
+            None while not all batches of that round have been dealt.
+        """
+        return self._positions.get((epoch, rounds))
 
     def chunk_of(self, token: int) -> ChunkState | None:
         """The chunk of a valid token."""
@@ -665,4 +667,3 @@ class Transfer:
             messages[-1].values.extend(values)
         else:
             messages.append(Message(kind, list(values)))
-

@@ -76,3 +76,8 @@ def set_up(socket: "zmq.Socket[bytes]", config: TransferConfig, *, server: bool)
         socket.curve_serverkey = keys.public
         socket.curve_secretkey = keys.secret
         socket.curve_publickey = keys.public
+
+
+def has_message(socket: "zmq.Socket[bytes]") -> bool:
+    """Whether `recv` would give one at once; a tenth of the price of a poll."""
+    return bool(int(socket.get(zmq.EVENTS)) & zmq.POLLIN)

@@ -13,10 +13,10 @@ import pyarrow as pa
 from tadka.core.error import DataError
 from tadka.stream.arena import Allocator, map_arena
 from tadka.stream.codec import Batch, Views, aligned_bytes, encode, num_rows
+from tadka.stream.counters import Counters
 from tadka.stream.function import Function, UserError, cause_of, traceback_of
 from tadka.stream.link import Arrival, BatchServer, Link, LinkOrder
 from tadka.stream.plan import ChunkReader, Plan, random_generator
-from tadka.stream.counters import Counters
 from tadka.stream.sink import Part, Sink
 from tadka.stream.wire import OUT_SIZE, Kind
 
@@ -171,7 +171,7 @@ class Worker:
         self._counters.measure()
         self._link.send(Kind.STAT, self._counters.to_ints())
 
-    def _handle(self, kind: int, values: tuple[int, ...], text: str) -> None:
+    def _handle(self, kind: int, values: tuple[int, ...], _text: str) -> None:
         if kind == Kind.BACK:
             for value in values:
                 if value & 1:
@@ -242,9 +242,9 @@ class Worker:
         has_work = False
         has_credit = self._has_credit()
         for lease in self._leases.values():
-            if lease.outputs is None and not lease.is_ended:
-                if not lease.inbox or not self._link.is_here(lease.inbox[0]):
-                    continue
+            has_input = bool(lease.inbox) and self._link.is_here(lease.inbox[0])
+            if lease.outputs is None and not lease.is_ended and not has_input:
+                continue
             has_work = True
             is_free = has_credit or lease.num_in_flight == 0 or lease.part is not None
             if is_free and (best is None or lease.key < best.key):
@@ -273,7 +273,7 @@ class Worker:
                 lease.is_ended = True
             else:
                 lease.outputs = None
-        except Exception as error:  # the user's function: told to the coordinator
+        except Exception as error:  # noqa: BLE001 - a boundary: told to the coordinator
             self._fail(lease, error)
 
     def _read(self, lease: _Lease) -> Iterator[Batch]:
@@ -379,6 +379,8 @@ class Worker:
         lease.outputs = None
         if not is_skipped:
             del self._leases[lease.token]  # the run is about to end
+            if lease.part is not None:
+                lease.part.abandon()
         elif self._order.stage == 0:
             lease.is_ended = True
 

@@ -58,6 +58,7 @@ class Scenario:
         notice: Turns until a death is noticed, at most.
         pause_share: How likely a process is stopped for a while at each turn.
         save_share: How likely rank 0 saves after a step.
+        has_barrier: Whether ranks wait for each other in every step, as in an allreduce.
         done_chunks: Parts already written.
         start: Where to go on from.
     """
@@ -79,6 +80,7 @@ class Scenario:
     notice: int = 50
     pause_share: float = 0.0
     save_share: float = 0.2
+    has_barrier: bool = True
     done_chunks: frozenset[int] = frozenset()
     start: Position | None = None
 
@@ -105,7 +107,7 @@ class Scenario:
             try:
                 for item in items:
                     for output in self.outputs(stage, item):
-                        made.append(output)
+                        made.append(output)  # noqa: PERF402 - may end in the middle
             except StageFailed:  # what was made before stays, the rest of the chunk is skipped
                 has_failed = True
             items = made
@@ -593,6 +595,8 @@ class Rank(Process):
         return isinstance(head, _EpochEnd) or self.is_here(head)
 
     def _is_barrier_open(self) -> bool:
+        if not self.world.scenario.has_barrier:
+            return True
         return all(rank.num_begun >= self.num_begun for rank in self.world.ranks)
 
     def can_act(self) -> bool:
@@ -705,6 +709,7 @@ class Simulation:
         self._later: list[tuple[int, int, Callable[[], None]]] = []  # heap
         self._num_later = 0
         self._ready: set[int] = set()
+        self._saves: list[tuple[int, int]] = []
         self._is_started = False
         self.ranks = [Rank(self, number + 1) for number in range(scenario.num_ranks)]
         self.processes: dict[int, Process] = {rank.number: rank for rank in self.ranks}
@@ -854,8 +859,7 @@ class Simulation:
                 transfer.on_ack(number - 1, values[0], values[1])
                 transfer.on_gone(values[2:])
             elif kind is Kind.SAVE:
-                self._save(values[0], values[1])
-                process.down.append((Kind.POSITION, []))
+                self._saves.append((values[0], values[1]))
             else:
                 assert kind is Kind.BYE
                 self._ready.discard(number)
@@ -884,6 +888,7 @@ class Simulation:
             self.after(late, lambda: self.start_worker(worker.stage))
 
     def _send_all(self) -> None:
+        self._saves = [save for save in self._saves if not self._answer(*save)]
         for number, messages in self.transfer.take_messages().items():
             for message in messages:
                 if message.kind is Kind.RETIRE and message.values[0] == number:
@@ -896,8 +901,10 @@ class Simulation:
                     assert message.values[0] in self.arenas, "dealt from the forgotten"
                 self.processes[number].down.append((message.kind, list(message.values)))
 
-    def _save(self, epoch: int, rounds: int) -> None:
+    def _answer(self, epoch: int, rounds: int) -> bool:
         position = self.transfer.position(epoch, rounds)
+        if position is None:
+            return False
         position = Position.from_dict(json.loads(json.dumps(position.to_dict())))
         trained = [
             item
@@ -906,6 +913,8 @@ class Simulation:
             if not is_pad
         ]
         self.saved.append(Saved(epoch, len(trained), position))
+        self.ranks[0].down.append((Kind.POSITION, []))
+        return True
 
     def request(self, consumer: int, producer: int, serial: int) -> None:
         worker = self.processes[producer]
@@ -1044,6 +1053,7 @@ def draw(seed: int) -> Scenario:
         late=chance.choice((0, 20, 300, None)),
         notice=chance.choice((0, 5, 60)),
         pause_share=chance.choice((0.0, 0.0, 0.003)),
+        has_barrier=chance.random() < 0.7,
         done_chunks=frozenset() if num_ranks else done,
     )
 
