@@ -192,6 +192,8 @@ class Conductor:
             raise
         finally:
             self._launcher.close()
+            if self._sink is not None:
+                self._sink.sweep()  # what killed workers were writing
             for arena in self._arenas.values():
                 arena.close()
             if authenticator is not None:

@@ -72,10 +72,10 @@ class Sink:
             )
         is_same = manifest is not None and manifest.get("plan_hash") == plan_hash
         if is_resumed and is_same:
-            self._sweep()
+            self.sweep()
             return self._chunks(names, plan_hash)
         if manifest is None or (self.overwrite and not is_resumed):
-            self._sweep()
+            self.sweep()
             self._remove(names)
             self._write_manifest({"plan_hash": plan_hash, "is_complete": False})
             return []
@@ -94,7 +94,7 @@ class Sink:
 
     def finish(self, plan_hash: str, rows: int) -> list[str]:
         """Record that the output is complete; returns the URIs of its parts."""
-        self._sweep()
+        self.sweep()
         names = sorted(name for name in self._names() if self._chunk(name, plan_hash) is not None)
         self._write_manifest(
             {"plan_hash": plan_hash, "is_complete": True, "rows": rows, "parts": names}
@@ -122,7 +122,7 @@ class Sink:
         found = files.ls(path, detail=False)
         return sorted(filter(None, (str(name).rstrip("/").rsplit("/", 1)[-1] for name in found)))
 
-    def _sweep(self) -> None:
+    def sweep(self) -> None:
         """Remove what killed processes were writing; only once the directory is ours."""
         files, path = resolve(self.uri)
         for name in self._list():

@@ -672,7 +672,7 @@ class Saved:
     """A position and what it stands for."""
 
     epoch: int
-    num_trained: int  # of this run, in this epoch and over all ranks, without padding
+    num_trained: int  # of this run and epoch, by ranks that wait for each other; no padding
     position: Position
 
 
