@@ -435,7 +435,7 @@ class Conductor:
         for worker, messages in self._transfer.take_messages().items():
             for message in messages:
                 if message.kind is Kind.RETIRE and message.values[0] == worker:
-                    self._arenas.pop(worker).close() if worker in self._arenas else None
+                    self._release_arena(worker)
                 elif message.kind is Kind.PEER:
                     producer = message.values[0]
                     arena = self._arenas.get(producer)
@@ -446,6 +446,11 @@ class Conductor:
                     self._send(worker, message.kind, message.values, json.dumps(told))
                 else:
                     self._send(worker, message.kind, message.values)
+
+    def _release_arena(self, worker: int) -> None:
+        arena = self._arenas.pop(worker, None)
+        if arena is not None:
+            arena.close()
 
     def _send(
         self, worker: int, kind: Kind, values: list[int] | None = None, text: str | None = None
@@ -486,7 +491,11 @@ class Conductor:
             )
         was_ready = worker in self._is_ready
         self._is_ready.discard(worker)
-        chunks = self._transfer.on_death(worker) if was_ready else []
+        if was_ready:
+            chunks = self._transfer.on_death(worker)
+        else:
+            chunks = []
+            self._release_arena(worker)
         self._restarts[stage] += 1
         if self._restarts[stage] > self._config.max_restarts:
             lost = [self._plan.where(chunk.epoch, chunk.index) for chunk in chunks]

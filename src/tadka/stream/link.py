@@ -168,6 +168,8 @@ class Link:
             if where < 0:
                 self._wanted[(producer, serial)] = arrival
             found.append(arrival)
+        if self._wanted:
+            self._request()
         return found
 
     def is_here(self, arrival: Arrival) -> bool:

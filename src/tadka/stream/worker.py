@@ -80,7 +80,8 @@ class _Lease:
     outputs: Iterator[Batch] | None = None
     inbox: deque[Arrival] = field(default_factory=deque)
     is_ended: bool = False  # the stage before has sent all
-    has_failed: bool = False
+    has_failed: bool = False  # here: what still comes in is thrown away
+    is_incomplete: bool = False  # here or before: a part of it is not written
     part: Part | None = None
 
     @property
@@ -193,7 +194,7 @@ class Worker:
             if values[0] in self._leases:
                 lease = self._leases[values[0]]
                 lease.is_ended = True
-                lease.has_failed = lease.has_failed or bool(values[1])
+                lease.is_incomplete = lease.is_incomplete or bool(values[1])
         elif kind == Kind.CANCEL:
             self._cancel(values[0])
         elif kind == Kind.STOP:
@@ -242,14 +243,17 @@ class Worker:
         has_work = False
         has_credit = self._has_credit()
         for lease in self._leases.values():
-            has_input = bool(lease.inbox) and self._link.is_here(lease.inbox[0])
-            if lease.outputs is None and not lease.is_ended and not has_input:
+            if lease.outputs is None and not self._has_input(lease):
                 continue
             has_work = True
             is_free = has_credit or lease.num_in_flight == 0 or lease.part is not None
             if is_free and (best is None or lease.key < best.key):
                 best = lease
         return best, has_work
+
+    def _has_input(self, lease: _Lease) -> bool:
+        """Whether a lease can begin its next batch, or be finished."""
+        return self._link.is_here(lease.inbox[0]) if lease.inbox else lease.is_ended
 
     def _has_credit(self) -> bool:
         return (
@@ -346,7 +350,7 @@ class Worker:
         rows = 0
         if lease.part is not None:
             try:
-                if lease.has_failed:
+                if lease.is_incomplete:
                     lease.part.abandon()
                 else:
                     lease.part.publish()
@@ -356,7 +360,7 @@ class Worker:
                 return
         self._flush()
         del self._leases[lease.token]
-        done = [lease.token, lease.next_out, rows, int(lease.has_failed)]
+        done = [lease.token, lease.next_out, rows, int(lease.is_incomplete)]
         self._link.send(Kind.DONE, done)
 
     def _fail(self, lease: _Lease, error: Exception) -> None:
@@ -375,7 +379,7 @@ class Worker:
         }
         self._flush()
         self._link.send(Kind.ERROR, [lease.token, int(is_skipped)], text=json.dumps(told))
-        lease.has_failed = True
+        lease.has_failed = lease.is_incomplete = True
         lease.outputs = None
         if not is_skipped:
             del self._leases[lease.token]  # the run is about to end
