@@ -31,7 +31,7 @@ from tadka.stream.report import Report, StageReport, find_bottleneck
 from tadka.stream.sink import Sink
 from tadka.stream.stage import Stage, Train
 from tadka.stream.transfer import Transfer
-from tadka.stream.wire import Kind, has_message, pack, set_up, unpack
+from tadka.stream.wire import Kind, pack, receive, set_up, unpack
 from tadka.stream.worker import WorkerOrder, run_worker
 
 _POLL_MS = 100
@@ -328,13 +328,12 @@ class Conductor:
     def _turn(self, timeout_ms: int) -> None:
         """Wait for something to happen, and deal with all that has."""
         now = time.monotonic()
-        if not has_message(self._socket):
-            self._socket.poll(timeout_ms)
-        while has_message(self._socket):
-            frames = self._socket.recv_multipart()
-            kind, *values = unpack(frames[1])
-            text = frames[2].decode() if len(frames) > 2 else ""
-            self._handle(unpack_identity(frames[0]), kind, values, text)
+        frames = receive(self._socket)
+        if frames is None and self._socket.poll(timeout_ms):
+            frames = receive(self._socket)
+        while frames is not None:
+            self._take_in(frames)
+            frames = receive(self._socket)
         self._send_all()
         if now >= self._next_sample_s:
             self._next_sample_s = now + self._sample_s
@@ -343,6 +342,11 @@ class Conductor:
             self._sample()
 
     # -- messages -----------------------------------------------------------------------------
+
+    def _take_in(self, frames: list[bytes]) -> None:
+        kind, *values = unpack(frames[1])
+        text = frames[2].decode() if len(frames) > 2 else ""
+        self._handle(unpack_identity(frames[0]), kind, values, text)
 
     def _handle(self, worker: int, kind: int, values: list[int], text: str) -> None:
         transfer = self._transfer
@@ -515,10 +519,7 @@ class Conductor:
 
     def _drain(self) -> None:
         while self._socket.poll(50):
-            frames = self._socket.recv_multipart()
-            kind, *values = unpack(frames[1])
-            text = frames[2].decode() if len(frames) > 2 else ""
-            self._handle(unpack_identity(frames[0]), kind, values, text)
+            self._take_in(self._socket.recv_multipart())
 
     def _farewell(self) -> None:
         """Stop the workers, and take in what they last have to say."""

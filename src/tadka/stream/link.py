@@ -14,7 +14,7 @@ from zmq.auth.thread import ThreadAuthenticator
 from tadka.stream.arena import Lifetimes, map_arena
 from tadka.stream.codec import Batch, decode
 from tadka.stream.config import CurveKeys, TransferConfig
-from tadka.stream.wire import IN_SIZE, Kind, has_message, pack, set_up, unpack
+from tadka.stream.wire import IN_SIZE, Kind, pack, receive, set_up, unpack
 
 _FLUSH_PERIOD_NS = 2_000_000
 _MOST_ALIASED = 4
@@ -141,8 +141,7 @@ class Link:
             for socket, _ in self._poller.poll(timeout_ms):
                 if socket is not self.control:
                     self._take_in(socket)
-        while has_message(self.control):
-            frames = self.control.recv_multipart()
+        while (frames := receive(self.control)) is not None:
             kind, *values = unpack(frames[0])
             text = frames[1].decode() if len(frames) > 1 else ""
             if kind == Kind.PEER:
@@ -235,7 +234,7 @@ class Link:
 
     def _take_in(self, socket: "zmq.Socket[bytes]") -> None:
         producer = next((p for p, s in self._peers.items() if s is socket), -1)
-        while has_message(socket):
+        while socket.poll(0):
             head, body = socket.recv_multipart(copy=False)
             serial = unpack(head.bytes)[1]
             arrival = self._wanted.pop((producer, serial), None)

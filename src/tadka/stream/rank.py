@@ -274,7 +274,8 @@ class Batches:
 
     def _next(self) -> Arrival | None:
         """The next step's batch; None at the end of the epoch."""
-        self._receive(0)
+        if not self._queue or self._link.is_due:
+            self._receive(0)
         while True:
             if self._is_stopped:
                 self.on_stop()

@@ -42,6 +42,9 @@ Uneven = Literal["pad", "drop", "repeat"]
 
 _MERGED = (Kind.IN, Kind.BACK)
 
+_Cursor = tuple[int, int, int, list[tuple[int, int]]]
+"""Step, group, lane, lanes: a position in the making, cheaper to note at every step."""
+
 
 @dataclass(slots=True, eq=False)
 class BatchRef:
@@ -182,7 +185,7 @@ class Transfer:
         self._last: BatchRef | None = None  # kept for padding
         self._unacked: list[deque[tuple[int, int, BatchRef]]] = [deque() for _ in range(num_ranks)]
         self._acked: tuple[int, int] = (start.epoch, 0)
-        self._positions: dict[tuple[int, int], Position] = {(start.epoch, 0): start}
+        self._positions: dict[tuple[int, int], Position | _Cursor] = {(start.epoch, 0): start}
         self._next_chunk = (start.epoch, 0)
         if position is not None and num_ranks:
             self._lanes = [
@@ -330,7 +333,11 @@ class Transfer:
         Returns:
             None while not all batches of that round have been dealt.
         """
-        return self._positions.get((epoch, rounds))
+        found = self._positions.get((epoch, rounds))
+        if found is None or isinstance(found, Position):
+            return found
+        step, group, lane, lanes = found
+        return Position(epoch=epoch, step=step, group=group, lane=lane, lanes=tuple(lanes))
 
     def chunk_of(self, token: int) -> ChunkState | None:
         """The chunk of a valid token."""
@@ -551,13 +558,8 @@ class Transfer:
             self._deal_new_step(ref, rank)
         if rank == self.num_ranks - 1:
             rounds = (self._step - self._base) // self.num_ranks
-            self._positions[(self._epoch, rounds)] = Position(
-                epoch=self._epoch,
-                step=self._step,
-                group=self._group,
-                lane=self._lane,
-                lanes=tuple((chunk.index, chunk.first) for chunk in self._lanes),
-            )
+            lanes = [(chunk.index, chunk.first) for chunk in self._lanes]
+            self._positions[self._epoch, rounds] = (self._step, self._group, self._lane, lanes)
 
     def _end_epoch(self) -> None:
         num_steps = self._step - self._base

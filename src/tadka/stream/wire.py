@@ -78,6 +78,12 @@ def set_up(socket: "zmq.Socket[bytes]", config: TransferConfig, *, server: bool)
         socket.curve_publickey = keys.public
 
 
-def has_message(socket: "zmq.Socket[bytes]") -> bool:
-    """Whether `recv` would give one at once; a tenth of the price of a poll."""
-    return bool(int(socket.get(zmq.EVENTS)) & zmq.POLLIN)
+def receive(socket: "zmq.Socket[bytes]") -> list[bytes] | None:
+    """A message's frames, or None when none has come.
+
+    Asking ZeroMQ first whether there is one costs more than receiving one.
+    """
+    try:
+        return socket.recv_multipart(zmq.NOBLOCK)
+    except zmq.Again:
+        return None

@@ -127,15 +127,17 @@ class Worker:
         self._wait("wait_input_ns")  # for START; not counted
         self._counters = Counters()
         while not self._is_stopped:
-            for message in link.receive(0):
-                self._handle(*message)
             lease, has_work = self._choose()
             if lease is not None:
                 self._advance(lease)
                 if link.is_due:
                     self._flush()
+                    for message in link.receive(0):
+                        self._handle(*message)
             elif not self._is_stopped:
-                self._wait("wait_output_ns" if has_work else "wait_input_ns")
+                # The first stage reads for itself: what it waits for is that others keep up.
+                is_held_back = has_work or self._order.stage == 0
+                self._wait("wait_output_ns" if is_held_back else "wait_input_ns")
         for lease in self._leases.values():
             if lease.part is not None:
                 lease.part.abandon()
