@@ -6,7 +6,8 @@ Payloads: `columns` is 20 columns of 4096 rows (10 int64, 10 float32: 491,520 B)
 of the batches are left out; CPU time is that of all processes.
 
 Limits of the same round: a consumer that only reads local buffers, 16 in rotation (as many as two
-workers with eight slots each would hold), and one thread that copies between 16 pairs of buffers.
+workers with eight slots each would hold), one thread that copies between 16 pairs of buffers, and
+a ring without messages between a producer and the consumer (see transport/limit_ring.py).
 """
 
 import sys
@@ -18,6 +19,7 @@ import harness
 METHODS = {
     "limit_read": "limit: consumer only reads",
     "limit_memcpy": "limit: memcpy",
+    "limit_ring": "limit: copy in, read on another core, no messages",
     "tadka_flow": "tadka",
     "zeromq": "ZeroMQ ipc, pickle 5",
     "ray_core": "Ray object store",
@@ -31,6 +33,7 @@ NUM_BATCHES = {
     "columns": {
         "limit_read": 30_000,
         "limit_memcpy": 30_000,
+        "limit_ring": 20_000,
         "tadka_flow": 20_000,
         "zeromq": 6_000,
         "ray_core": 1_500,
@@ -42,6 +45,7 @@ NUM_BATCHES = {
     "images": {
         "limit_read": 3_000,
         "limit_memcpy": 2_000,
+        "limit_ring": 1_200,
         "tadka_flow": 1_200,
         "zeromq": 700,
         "ray_core": 300,
@@ -51,7 +55,7 @@ NUM_BATCHES = {
     },
 }
 # What the targets need, and the nearest plain peer.
-QUICK = ("limit_read", "limit_memcpy", "tadka_flow", "zeromq", "dataloader")
+QUICK = ("limit_read", "limit_memcpy", "limit_ring", "tadka_flow", "zeromq", "dataloader")
 
 
 def main() -> int:

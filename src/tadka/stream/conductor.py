@@ -36,6 +36,7 @@ from tadka.stream.worker import WorkerOrder, run_worker
 
 _POLL_MS = 100
 _SAMPLE_S = 0.25
+_CHECK_S = 0.1
 _FAREWELL_S = 2.0
 _INTERRUPT_S = 1.5
 _SINK_LANES = 4
@@ -82,7 +83,6 @@ class Conductor:
         self._num_epochs = self._train.epochs if self._train else 1
         self._ranks_left = set(range(1, num_ranks + 1))
         self._next_worker = num_ranks + 1
-        self._launcher = LocalLauncher()
         self._processes: dict[int, LocalProcess] = {}
         self._stage_of: dict[int, int] = {}
         self._replica_of: dict[int, int] = {}
@@ -98,7 +98,7 @@ class Conductor:
         self._checkpoints: list[str] = []
         self._samples: list[dict[str, Any]] = []
         self._sample_s = _SAMPLE_S
-        self._next_sample_s = 0.0
+        self._next_sample_s = self._next_check_s = 0.0
         self._started_s = 0.0
         self._ended_s = 0.0
         self._result: Any = None
@@ -160,17 +160,6 @@ class Conductor:
         done_chunks: list[int] = []
         if self._sink is not None:
             done_chunks = self._sink.prepare(self._plan.hash, is_resumed=self._is_resumed)
-        context = zmq.Context()
-        authenticator = authenticate(context, self._config.keys)
-        self._socket = context.socket(zmq.ROUTER)
-        set_up(self._socket, self._config, server=True)
-        self._socket.router_mandatory = False  # a message to the dead is lost, and that is right
-        self._socket.bind(
-            f"tcp://{self._config.coordinator_host}:*"
-            if self._config.transport == "tcp"
-            else f"ipc://{self._launcher.directory}/control"
-        )
-        self._control = self._socket.get_string(zmq.LAST_ENDPOINT)
         self._transfer = Transfer(
             num_lanes=self._plan.num_lanes,
             num_replicas=[stage.resources.replicas for stage in self._stages],
@@ -181,7 +170,13 @@ class Conductor:
             position=self._checkpoint.position if self._checkpoint else None,
             done_chunks=done_chunks,
         )
+        context = zmq.Context()
+        authenticator = authenticate(context, self._config.keys)
+        self._socket = context.socket(zmq.ROUTER)
+        set_up(self._socket, self._config, server=True)
+        self._launcher = LocalLauncher()
         try:
+            self._bind()
             with self._progress, self._ctrl_c():
                 self._start_all()
                 self._loop()
@@ -200,6 +195,19 @@ class Conductor:
                 authenticator.stop()
             self._socket.close(linger=0)
             context.term()
+
+    def _bind(self) -> None:
+        address = f"ipc://{self._launcher.directory}/control"
+        if self._config.transport == "tcp":
+            address = f"tcp://{self._config.coordinator_host}:*"
+        try:
+            self._socket.bind(address)
+        except zmq.ZMQError as error:
+            raise ConfigError(
+                f"The coordinator cannot listen at {address!r}: {error}. "
+                "TransferConfig(coordinator_host=...) must be an address of this machine."
+            ) from error
+        self._control = self._socket.get_string(zmq.LAST_ENDPOINT)
 
     @contextmanager
     def _ctrl_c(self) -> Iterator[None]:
@@ -335,10 +343,12 @@ class Conductor:
             self._take_in(frames)
             frames = receive(self._socket)
         self._send_all()
-        if now >= self._next_sample_s:
-            self._next_sample_s = now + self._sample_s
+        if now >= self._next_check_s:
+            self._next_check_s = now + _CHECK_S
             self._check_processes()
             self._send_all()
+        if now >= self._next_sample_s:
+            self._next_sample_s = now + self._sample_s
             self._sample()
 
     # -- messages -----------------------------------------------------------------------------

@@ -179,6 +179,7 @@ class Batches:
         self._link = link
         self._num_acked = 0
         self._begun = (-1, False)  # the last step: its number and whether it is padding
+        self._queued = (-1, False)  # the last step that came, the same
         self._queue: deque[Arrival | _EpochEnd] = deque()
         self._position: dict[str, Any] | None = None
         self._is_started = False
@@ -312,7 +313,12 @@ class Batches:
 
     def _enqueue(self, arrival: Arrival) -> None:
         """Steps come in order, but for those made again after their producer died."""
-        if (arrival.step, arrival.is_pad) <= self._begun:
+        place = (arrival.step, arrival.is_pad)
+        if place > self._queued:
+            self._queued = place
+            self._queue.append(arrival)
+            return
+        if place <= self._begun:
             self._link.drop(arrival)  # the coordinator had not heard that it was fetched
             return
         for at, waiting in enumerate(self._queue):
@@ -327,7 +333,6 @@ class Batches:
                     self._link.drop(waiting)
                     self._queue[at] = arrival
                 return
-        self._queue.append(arrival)
 
 
 def run_rank(order: RankOrder) -> None:
