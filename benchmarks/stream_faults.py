@@ -35,25 +35,31 @@ def main() -> int:
     per_run = KILLS_PER_RUN_QUICK if options.quick else KILLS_PER_RUN
     totals = {kind: dict.fromkeys((*COUNTED, "runs", "seconds"), 0.0) for kind in KINDS}
     number = 0
-    while (done := sum(total["kills"] for total in totals.values())) < wanted:
-        transport, kind = KINDS[number % len(KINDS)]
-        total = totals[transport, kind]
-        kills = int(min(per_run, wanted - done))
-        arguments = ["-m", "faults.cell", transport, kind, str(number), str(kills)]
-        print(
-            f"[{int(done)}/{wanted}] {transport} {kind} ...", end=" ", file=sys.stderr, flush=True
-        )
-        result = harness.execute(harness.Cell(f"{transport} {kind}", arguments, {}, TIMEOUT_S))
-        total["runs"] += 1
-        if "failed" in result or "missing" in result:
-            total["hung"] += 1
-            total["kills"] += kills  # else a flow that always hangs would be tried for ever
-            print(result, file=sys.stderr)
-        else:
-            print(result["headline"], file=sys.stderr)
-            for key in (*COUNTED[:-1], "seconds"):
-                total[key] += result[key]
-        number += 1
+    try:
+        while (done := sum(total["kills"] for total in totals.values())) < wanted:
+            transport, kind = KINDS[number % len(KINDS)]
+            total = totals[transport, kind]
+            kills = int(min(per_run, wanted - done))
+            arguments = ["-m", "faults.cell", transport, kind, str(number), str(kills)]
+            print(
+                f"[{int(done)}/{wanted}] {transport} {kind} ...",
+                end=" ",
+                file=sys.stderr,
+                flush=True,
+            )
+            result = harness.execute(harness.Cell(f"{transport} {kind}", arguments, {}, TIMEOUT_S))
+            total["runs"] += 1
+            if "failed" in result or "missing" in result:
+                total["hung"] += 1
+                total["kills"] += kills  # else a flow that always hangs would be tried for ever
+                print(result, file=sys.stderr)
+            else:
+                print(result["headline"], file=sys.stderr)
+                for key in (*COUNTED[:-1], "seconds"):
+                    total[key] += result[key]
+            number += 1
+    except KeyboardInterrupt:
+        print("stopped: what follows is of the runs so far.", file=sys.stderr)
     bench.num_rounds = number
     sums = {key: int(sum(total[key] for total in totals.values())) for key in COUNTED}
     for key in COUNTED[1:]:
