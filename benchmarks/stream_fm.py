@@ -53,14 +53,17 @@ def main() -> int:
         __doc__,
         packages=["tadka", "torch", "ray", "distributed", "pyarrow", "pyzmq", "numpy"],
     )
-    bench.parser.add_argument("--rows", type=int, help="rows in all (default 1,000,000)")
+    bench.parser.add_argument(
+        "--rows", type=int, help="rows in all (default 1,000,000; --quick half)"
+    )
     bench.parser.add_argument("--passes", help="only these weights n, separated by commas")
     options = bench.parse()
     harness.use_own_environment()
     from fm import ratings
     from peers import ray_session
 
-    num_rows = (options.rows or ratings.NUM_ROWS) // ratings.NUM_FILES * ratings.NUM_FILES
+    usual = ratings.NUM_ROWS // 2 if options.quick else ratings.NUM_ROWS
+    num_rows = (options.rows or usual) // ratings.NUM_FILES * ratings.NUM_FILES
     weights = [int(n) for n in options.passes.split(",")] if options.passes else PASSES
     plan = QUICK if options.quick else {n: tuple(METHODS) for n in weights}
     with tempfile.TemporaryDirectory(prefix="bench-") as directory:
