@@ -54,7 +54,7 @@ def main() -> int:
         packages=["tadka", "torch", "ray", "distributed", "pyarrow", "pyzmq", "numpy"],
     )
     bench.parser.add_argument(
-        "--rows", type=int, help="rows in all (default 1,000,000; --quick half)"
+        "--rows", type=int, help="rows in all (default 1,000,000; --quick a quarter)"
     )
     bench.parser.add_argument("--passes", help="only these weights n, separated by commas")
     options = bench.parse()
@@ -62,7 +62,7 @@ def main() -> int:
     from fm import ratings
     from peers import ray_session
 
-    usual = ratings.NUM_ROWS // 2 if options.quick else ratings.NUM_ROWS
+    usual = ratings.NUM_ROWS // 4 if options.quick else ratings.NUM_ROWS
     num_rows = (options.rows or usual) // ratings.NUM_FILES * ratings.NUM_FILES
     weights = [int(n) for n in options.passes.split(",")] if options.passes else PASSES
     plan = QUICK if options.quick else {n: tuple(METHODS) for n in weights}
