@@ -97,7 +97,6 @@ class Lease:
     token: int
     chunk: ChunkState
     path: list[int]  # worker of each stage
-    is_done: list[bool]  # by each stage
 
 
 @dataclass(slots=True, eq=False)
@@ -147,7 +146,6 @@ class Transfer:
         self.num_ranks = num_ranks
         self.num_stages = len(num_replicas)
         self.depths = [0] * self.num_stages  # batches made by a stage and not yet worked in
-        self.rows_made = [0] * self.num_stages
         self.rows_written = 0
         self.rows_dealt = 0
         self.rows_dropped = 0
@@ -232,7 +230,6 @@ class Transfer:
             ref = BatchRef(worker, serial, token, seq, rows, size_bytes, where, stage, lease.chunk)
             producer.held[serial] = ref
             self.depths[stage] += 1
-            self.rows_made[stage] += rows
             if stage + 1 < self.num_stages:
                 self._deal(ref, lease.path[stage + 1])
             else:
@@ -247,7 +244,6 @@ class Transfer:
         if lease is None or lease.path[stage] != worker:
             self.num_stale += 1
             return
-        lease.is_done[stage] = True
         del self._workers[worker].leases[token]
         if stage + 1 < self.num_stages:
             self._send(lease.path[stage + 1], Kind.END, [token, int(has_failed)])
@@ -339,11 +335,6 @@ class Transfer:
         step, group, lane, lanes = found
         return Position(epoch=epoch, step=step, group=group, lane=lane, lanes=tuple(lanes))
 
-    def chunk_of(self, token: int) -> ChunkState | None:
-        """The chunk of a valid token."""
-        lease = self._leases.get(token)
-        return None if lease is None else lease.chunk
-
     # -- leases -------------------------------------------------------------------------------
 
     def _open(self, epoch: int, index: int, first: int = 0) -> ChunkState:
@@ -412,7 +403,7 @@ class Transfer:
     def _lease(self, chunk: ChunkState, path: list[int]) -> None:
         token = self._next_token
         self._next_token += 1
-        lease = Lease(token, chunk, path, [False] * self.num_stages)
+        lease = Lease(token, chunk, path)
         self._leases[token] = lease
         chunk.lease = lease
         first = chunk.first + len(chunk.ready)
