@@ -1,0 +1,47 @@
+"""The compiled parts. Everything else about the package stands in pyproject.toml.
+
+An extension that cannot be built (no C compiler, no Python headers) is left out, and the rooms run
+on their NumPy and Python paths with equal results. Nothing here needs a library beside Cython.
+"""
+
+import os
+from pathlib import Path
+
+from Cython.Build import cythonize
+from setuptools import Extension, setup
+
+# -ffp-contract=off: a compiler that fuses a*b+c rounds once where NumPy rounds twice, and the two
+# paths would differ. No -march: a wheel runs on every machine of its architecture.
+COMPILE = ["-std=c11", "-O3", "-ffp-contract=off", "-fno-math-errno", "-fvisibility=hidden"]
+
+
+def extension(name: str, *sources: str) -> Extension:
+    """Module `tadka.<name>` of its .pyx file and the C sources beside it."""
+    path = Path("src/tadka", *name.split("."))
+    folder = path.parent
+    return Extension(
+        f"tadka.{name}",
+        [f"{path}.pyx", *(str(folder / source) for source in sources)],
+        depends=[str(header) for header in folder.rglob("*.h")],
+        include_dirs=[str(folder)],
+        extra_compile_args=COMPILE,
+        optional=True,
+    )
+
+
+EXTENSIONS = [
+    extension("features.native", "engine/hash.c", "engine/wire.c", "engine/plan.c"),
+    extension("scoring.kernel"),
+    extension("scoring.trainer"),
+]
+
+setup(
+    ext_modules=[]
+    if os.environ.get("TADKA_BUILD_NATIVE") == "0"
+    else cythonize(
+        [e for e in EXTENSIONS if Path(e.sources[0]).exists()],
+        include_path=["src"],
+        build_dir="build/cython",
+        compiler_directives={"language_level": "3", "embedsignature": True},
+    )
+)
