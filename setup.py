@@ -30,9 +30,18 @@ def extension(name: str, *sources: str) -> Extension:
 
 
 EXTENSIONS = [
-    extension("features.native", "engine/hash.c", "engine/wire.c", "engine/plan.c"),
+    extension(
+        "features.native",
+        "engine/value.c",
+        "engine/hash.c",
+        "engine/wire.c",
+        "engine/program.c",
+        "engine/plan.c",
+    ),
     extension("scoring.kernel"),
+    extension("scoring.scorer"),
     extension("scoring.trainer"),
+    extension("scoring.tree"),
 ]
 
 setup(

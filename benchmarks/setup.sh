@@ -25,6 +25,10 @@ echo "torch==2.13.0" > "$constraint"
 "$python" -m uv pip install --python "$python" --quiet --constraint "$constraint" \
     "ray[data]" aiohttp pydantic "dask[distributed]" pyarrow pyzmq numpy psutil "pandas<3" ruff
 
+# The peers of features and scoring. xgboost-cpu: the plain xgboost brings libraries for a GPU of some 300 MB.
+"$python" -m uv pip install --python "$python" --quiet --constraint "$constraint" \
+    scikit-learn lightgbm xgboost-cpu catboost onnx onnxruntime numba protobuf xxhash
+
 if [ -f pyproject.toml ]; then
     "$python" -m uv pip install --python "$python" --quiet --constraint "$constraint" -e ".[stream,torch]"
 else
@@ -34,7 +38,11 @@ fi
 "$python" - <<'PYTHON'
 import importlib.metadata as metadata
 
-for name in ("torch", "ray", "dask", "distributed", "pyarrow", "pyzmq", "numpy", "pandas", "psutil", "ruff", "tadka"):
+names = (
+    "torch ray dask distributed pyarrow pyzmq numpy pandas psutil ruff scikit-learn lightgbm xgboost-cpu catboost onnx "
+    "onnxruntime numba protobuf xxhash tadka"
+)
+for name in names.split():
     try:
         print(f"{name:12} {metadata.version(name)}")
     except metadata.PackageNotFoundError:

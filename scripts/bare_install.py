@@ -6,7 +6,15 @@ import sys
 import tempfile
 from pathlib import Path
 
-ROOMS = ("tadka", "tadka.core", "tadka.storage", "tadka.launch", "tadka.cli")
+ROOMS = (
+    "tadka",
+    "tadka.core",
+    "tadka.storage",
+    "tadka.launch",
+    "tadka.features",
+    "tadka.scoring",
+    "tadka.cli",
+)
 OF_EXTRAS = ("pyarrow", "zmq", "torch", "mpi4py", "s3fs")
 
 

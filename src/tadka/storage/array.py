@@ -109,7 +109,7 @@ def _read_header(uri: str, file: Any, size_bytes: int) -> _Header:
 
 
 def _to_table(uri: str, array: "np.ndarray[Any, Any]") -> "pa.Table":
-    pa = require("pyarrow", extra="stream")
+    pa = require("pyarrow", extra="arrow")
     names = array.dtype.names
     columns = {"value": array} if names is None else {name: array[name] for name in names}
     try:
@@ -119,7 +119,7 @@ def _to_table(uri: str, array: "np.ndarray[Any, Any]") -> "pa.Table":
 
 
 def _to_arrow(array: "np.ndarray[Any, Any]") -> Any:
-    pa = require("pyarrow", extra="stream")
+    pa = require("pyarrow", extra="arrow")
     native = np.ascontiguousarray(array, dtype=array.dtype.newbyteorder("="))
     flat = pa.array(native.reshape(-1))
     for size in reversed(array.shape[1:]):
@@ -134,12 +134,12 @@ class _NpyWriter:
         self._parts: list[Any] = []
 
     def write(self, data: "pa.Table | pa.RecordBatch") -> None:
-        pa = require("pyarrow", extra="stream")
+        pa = require("pyarrow", extra="arrow")
         is_batch = isinstance(data, pa.RecordBatch)
         self._parts.append(pa.Table.from_batches([data]) if is_batch else data)
 
     def close(self) -> None:
-        pa = require("pyarrow", extra="stream")
+        pa = require("pyarrow", extra="arrow")
         table = pa.concat_tables([self._schema.empty_table(), *self._parts])
         columns = {name: _to_numpy(name, table[name]) for name in table.column_names}
         if list(columns) == ["value"]:
@@ -153,7 +153,7 @@ class _NpyWriter:
 
 
 def _to_numpy(name: str, column: "pa.ChunkedArray") -> "np.ndarray[Any, Any]":
-    pa = require("pyarrow", extra="stream")
+    pa = require("pyarrow", extra="arrow")
     shape = []
     values = column.combine_chunks()
     num_nulls = values.null_count

@@ -122,7 +122,7 @@ def open_writer(file: BinaryIO, suffix: str, schema: "pa.Schema") -> TableWriter
         DataError: The suffix is unknown, or the format has no place for a column's type.
     """
     name = suffix_of(suffix) if "/" in suffix or not suffix.startswith(".") else suffix.lower()
-    pa = require("pyarrow", extra="stream")
+    pa = require("pyarrow", extra="arrow")
     table_format = _table_format(suffix, name)
     try:
         return _Checked(table_format.writer(file, schema), schema)
@@ -168,7 +168,7 @@ def load(uri: str | Path) -> Any:
     """
     suffix = suffix_of(uri)
     if suffix in _TABLES and suffix != ".npy":
-        pa = require("pyarrow", extra="stream")
+        pa = require("pyarrow", extra="arrow")
         found = scan(uri)
         pieces = [read_piece(found, i) for i in range(len(found.piece_rows))]
         return pa.concat_tables([found.schema.empty_table(), *pieces])
@@ -194,7 +194,7 @@ def save(obj: Any, uri: str | Path) -> None:
     """
     suffix = suffix_of(uri)
     if suffix in _TABLES and suffix != ".npy":
-        pa = require("pyarrow", extra="stream")
+        pa = require("pyarrow", extra="arrow")
         if not isinstance(obj, pa.Table | pa.RecordBatch):
             raise _wrong_object(uri, obj, "a pyarrow Table or RecordBatch")
         with publish_file(uri) as file:

@@ -15,7 +15,7 @@ class Ipc:
 
     def scan(self, uri: str, columns: Sequence[str] | None) -> TableScan:
         """Schema from the footer; rows from the head of each batch, read for one narrow column."""
-        ipc = require("pyarrow.ipc", extra="stream")
+        ipc = require("pyarrow.ipc", extra="arrow")
         with parsing(uri, "an Arrow IPC file"), open_binary(uri) as source:
             schema = ipc.open_file(source).schema
             projected = project(uri, schema, columns)
@@ -28,8 +28,8 @@ class Ipc:
 
     def read(self, scan: TableScan, index: int) -> "pa.Table":
         """One record batch; not copied where all columns of a local, uncompressed file are read."""
-        pa = require("pyarrow", extra="stream")
-        ipc = require("pyarrow.ipc", extra="stream")
+        pa = require("pyarrow", extra="arrow")
+        ipc = require("pyarrow.ipc", extra="arrow")
         names = scan.schema.names
         with parsing(scan.uri, "an Arrow IPC file"):
             source = open_binary(scan.uri)
@@ -43,7 +43,7 @@ class Ipc:
 
     def writer(self, file: BinaryIO, schema: "pa.Schema") -> TableWriter:
         """A writer without compression, so that readers can map the file."""
-        ipc = require("pyarrow.ipc", extra="stream")
+        ipc = require("pyarrow.ipc", extra="arrow")
         return _IpcWriter(ipc.new_file(file, schema))
 
 

@@ -53,7 +53,7 @@ _open_files = _OpenFiles()
 
 
 def _open(uri: str, *, is_remote: bool) -> Any:
-    parquet = require("pyarrow.parquet", extra="stream")
+    parquet = require("pyarrow.parquet", extra="arrow")
     return parquet.ParquetFile(open_binary(uri), pre_buffer=is_remote)
 
 
@@ -62,7 +62,7 @@ class Parquet:
 
     def scan(self, uri: str, columns: Sequence[str] | None) -> TableScan:
         """Schema and row groups, from the footer alone."""
-        parquet = require("pyarrow.parquet", extra="stream")
+        parquet = require("pyarrow.parquet", extra="arrow")
         file_system, path = resolve(uri)
         with parsing(uri, "Parquet"), open_binary(uri) as source:
             version = version_of(file_system, path, file_system.info(path))
@@ -75,7 +75,7 @@ class Parquet:
 
     def read(self, scan: TableScan, index: int) -> "pa.Table":
         """One row group."""
-        pa = require("pyarrow", extra="stream")
+        pa = require("pyarrow", extra="arrow")
         names = scan.schema.names
         with parsing(scan.uri, "Parquet"):
             file = _open_files.get(scan.uri, scan.version)
@@ -88,7 +88,7 @@ class Parquet:
 
     def writer(self, file: BinaryIO, schema: "pa.Schema") -> TableWriter:
         """A writer that compresses with zstd; each write becomes at least one row group."""
-        parquet = require("pyarrow.parquet", extra="stream")
+        parquet = require("pyarrow.parquet", extra="arrow")
         return _ParquetWriter(parquet.ParquetWriter(file, schema, compression="zstd"))
 
 

@@ -75,7 +75,7 @@ def project(uri: str, schema: "pa.Schema", columns: Sequence[str] | None) -> "pa
         DataError: A name is not in the schema or is given twice, there are no names, or the file
             has two columns of one name.
     """
-    pa = require("pyarrow", extra="stream")
+    pa = require("pyarrow", extra="arrow")
     names = list(schema.names)
     twice = sorted({name for name in names if names.count(name) > 1})
     if twice:
@@ -111,7 +111,7 @@ def parsing(uri: str, kind: str) -> Iterator[None]:
         DataError: The content is damaged, truncated or of another format.
         NotFound: The file does not exist.
     """
-    pa = require("pyarrow", extra="stream")
+    pa = require("pyarrow", extra="arrow")
     try:
         with reading(uri):
             yield
@@ -144,7 +144,7 @@ def open_binary(uri: str, *, memory_map: bool = True) -> Any:
     Returns:
         A `pyarrow.NativeFile`.
     """
-    pa = require("pyarrow", extra="stream")
+    pa = require("pyarrow", extra="arrow")
     file_system, path = resolve(uri)
     if not is_local(file_system):
         # whole ranges are asked for anyway, so read-ahead would only fetch bytes twice

@@ -37,11 +37,11 @@ class _Text:
         source = open_binary(uri, memory_map=False)
         if not self._is_gzip:
             return source
-        pa = require("pyarrow", extra="stream")
+        pa = require("pyarrow", extra="arrow")
         return pa.CompressedInputStream(source, "gzip")
 
     def _sink(self, file: BinaryIO) -> Any:
-        pa = require("pyarrow", extra="stream")
+        pa = require("pyarrow", extra="arrow")
         sink = pa.PythonFile(_StaysOpen(file), mode="w")
         return pa.CompressedOutputStream(sink, "gzip") if self._is_gzip else sink
 
@@ -50,7 +50,7 @@ class _Text:
 
     def scan(self, uri: str, columns: Sequence[str] | None) -> TableScan:
         """Schema inferred from the first block; one piece of unknown length."""
-        pa = require("pyarrow", extra="stream")
+        pa = require("pyarrow", extra="arrow")
         with parsing(uri, self.kind), self._open(uri) as source:
             inferred = self._infer(source)
         for field in inferred:
@@ -61,7 +61,7 @@ class _Text:
 
 
 def _text_if_unknown(field: "pa.Field") -> "pa.Field":
-    pa = require("pyarrow", extra="stream")
+    pa = require("pyarrow", extra="arrow")
     return field.with_type(pa.string()) if pa.types.is_null(field.type) else field
 
 
@@ -74,7 +74,7 @@ class Csv(_Text):
         self._delimiter = delimiter
 
     def _infer(self, source: Any) -> "pa.Schema":
-        csv = require("pyarrow.csv", extra="stream")
+        csv = require("pyarrow.csv", extra="arrow")
         return csv.open_csv(
             source,
             read_options=csv.ReadOptions(block_size=_BLOCK_BYTES, use_threads=False),
@@ -83,8 +83,8 @@ class Csv(_Text):
 
     def read(self, scan: TableScan, index: int) -> "pa.Table":  # noqa: ARG002 - always 0
         """The whole file, with the types of the scan."""
-        pa = require("pyarrow", extra="stream")
-        csv = require("pyarrow.csv", extra="stream")
+        pa = require("pyarrow", extra="arrow")
+        csv = require("pyarrow.csv", extra="arrow")
         with parsing(scan.uri, self.kind), self._open(scan.uri) as source:
             return csv.read_csv(
                 source,
@@ -97,7 +97,7 @@ class Csv(_Text):
 
     def writer(self, file: BinaryIO, schema: "pa.Schema") -> TableWriter:
         """A writer that begins with the header line."""
-        csv = require("pyarrow.csv", extra="stream")
+        csv = require("pyarrow.csv", extra="arrow")
         sink = self._sink(file)
         options = csv.WriteOptions(delimiter=self._delimiter)
         return _CsvWriter(csv.CSVWriter(sink, schema, write_options=options), sink)
@@ -109,14 +109,14 @@ class JsonLines(_Text):
     kind = "JSON lines"
 
     def _infer(self, source: Any) -> "pa.Schema":
-        arrow_json = require("pyarrow.json", extra="stream")
+        arrow_json = require("pyarrow.json", extra="arrow")
         options = arrow_json.ReadOptions(block_size=_BLOCK_BYTES, use_threads=False)
         return arrow_json.open_json(source, read_options=options).schema
 
     def read(self, scan: TableScan, index: int) -> "pa.Table":  # noqa: ARG002 - always 0
         """The whole file, with the types of the scan; keys that a line lacks are null."""
-        pa = require("pyarrow", extra="stream")
-        arrow_json = require("pyarrow.json", extra="stream")
+        pa = require("pyarrow", extra="arrow")
+        arrow_json = require("pyarrow.json", extra="arrow")
         with parsing(scan.uri, self.kind), self._open(scan.uri) as source:
             table = arrow_json.read_json(
                 source,

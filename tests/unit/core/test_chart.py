@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tadka.stream.chart import line_chart, nice_ticks, short_number
+from tadka.core.chart import line_chart, nice_ticks, short_number
 
 SVG = ET.Element
 numbers = st.floats(-1e12, 1e12, allow_nan=False)
