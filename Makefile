@@ -3,7 +3,7 @@
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: setup demo test check bench help clean
+.PHONY: setup demo example test check fuzz bench help clean
 
 PYTHON := .venv/bin/python
 
@@ -14,6 +14,10 @@ demo:  ## train and predict film ratings (RATINGS=DIR of MovieLens 100k, else ma
 	@scripts/setup --quiet
 	@.venv/bin/tadka demo --out demo-output $(if $(RATINGS),--ratings "$(RATINGS)") $(ARGS)
 
+example:  ## run one of examples/: make example NAME=ctr
+	@scripts/setup --quiet
+	@scripts/example "$(NAME)" $(ARGS)
+
 test:  ## run the tests (ARGS goes to pytest)
 	@scripts/setup --quiet
 	@$(PYTHON) -m pytest $(ARGS)
@@ -21,6 +25,10 @@ test:  ## run the tests (ARGS goes to pytest)
 check:  ## formatting, lint, types, and the direction of imports
 	@scripts/setup --quiet
 	@scripts/check
+
+fuzz:  ## throw damaged messages at the decoder under the address sanitizer (SECONDS=60)
+	@scripts/setup --quiet
+	@scripts/fuzz $(or $(SECONDS),60)
 
 bench:  ## run one benchmark: make bench NAME=stream_fm ARGS=--quick
 	@scripts/setup --quiet

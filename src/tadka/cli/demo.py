@@ -1,25 +1,17 @@
 """`tadka demo`: train and predict film ratings through two flows."""
 
 import json
-from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
 
+from tadka.cli.option import ProgressMode
 from tadka.core.extra import require
 
 if TYPE_CHECKING:
     from tadka.demo.run import DemoResult
-
-
-class ProgressMode(StrEnum):
-    """How a run shows that it moves."""
-
-    AUTO = "auto"
-    JSON = "json"
-    NONE = "none"
 
 
 def demo(

@@ -1,0 +1,1 @@
+"""Rows, requests and methods of the benchmarks `features` and `scoring`."""

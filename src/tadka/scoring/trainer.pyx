@@ -1,0 +1,516 @@
+# cython: boundscheck=False, wraparound=False, cdivision=True, initializedcheck=False
+"""Loops that learn LR, FM and FFM from sparse rows, without the GIL.
+
+Same functions, arguments and bits as trainer_reference, whose docstrings say what each does.
+Every sum is made in the order of the entries; nothing here depends on the width of the machine's
+vectors, so that both paths and all machines with one C library agree.
+
+Parameters and their accumulated squared gradients stand side by side, because a row touches both
+and at a million slots each visit is a cache miss:
+    linear: [w, n] a slot.                                   float32, shape (S, 2)
+    latent: [v_1..v_k, n_1..n_k] a slot (FM) or a slot and feature (FFM).   float32, (S, F, 2, k)
+"""
+
+from libc.math cimport exp, fabs, log1p, sqrt
+from libc.stdint cimport int32_t, int64_t, uint16_t, uint64_t
+from libc.stdlib cimport free, malloc
+
+cdef extern from *:
+    """
+    #include <math.h>
+    #include <stdint.h>
+    #include <string.h>
+
+    #if defined(__GNUC__)
+    #define TD_PREFETCH(address) __builtin_prefetch((address), 1, 2)
+    #define TD_INLINE static inline __attribute__((always_inline))
+    #else
+    #define TD_PREFETCH(address) ((void)(address))
+    #define TD_INLINE static inline
+    #endif
+    #define TD_LINE 64 /* bytes of a cache line */
+
+    TD_INLINE void td_prefetch(const void *start, int64_t num_bytes) {
+        const char *line = (const char *)((uintptr_t)start & ~(uintptr_t)(TD_LINE - 1));
+        const char *end = (const char *)start + num_bytes;
+        for (; line < end; line += TD_LINE) TD_PREFETCH(line);
+    }
+
+    /* Four lanes at a time: loops of constant length over local copies become vector instructions
+       on every architecture, and the copies tell the compiler that nothing overlaps. */
+    #define TD_LANES(i) for (int i = 0; i < 4; i++)
+
+    /* AdaGrad on the linear weights of one row, all from their state before the row: a slot that
+       the row names twice gets both steps. */
+    TD_INLINE void td_step_linear(float *linear, const int32_t *slots, const float *values,
+                                  int64_t num, float *restrict w, float *restrict n,
+                                  float kappa, float rate, float l2) {
+        for (int64_t i = 0; i < num; i++) {
+            float gradient = kappa * values[i] + l2 * w[i];
+            float square = gradient * gradient;
+            w[i] = rate * gradient / sqrtf(n[i] + square);
+            n[i] = square;
+        }
+        for (int64_t i = 0; i < num; i++) {
+            float *pair = linear + 2 * (int64_t)slots[i];
+            pair[0] -= w[i];
+            pair[1] += n[i];
+        }
+    }
+
+    /* AdaGrad of k weights at `cell` (their accumulators follow them). */
+    TD_INLINE void td_step_fm(float *cell, const float *sums, int k, float kappa, float x,
+                              float rate, float l2) {
+        int d = 0;
+        float scale = kappa * x;
+        for (; d + 4 <= k; d += 4) {
+            float v[4], n[4], s[4], g[4];
+            memcpy(v, cell + d, sizeof v);
+            memcpy(n, cell + k + d, sizeof n);
+            memcpy(s, sums + d, sizeof s);
+            TD_LANES(i) g[i] = scale * (s[i] - v[i] * x) + l2 * v[i];
+            TD_LANES(i) n[i] += g[i] * g[i];
+            TD_LANES(i) v[i] -= rate * g[i] / sqrtf(n[i]);
+            memcpy(cell + d, v, sizeof v);
+            memcpy(cell + k + d, n, sizeof n);
+        }
+        for (; d < k; d++) {
+            float v = cell[d];
+            float g = scale * (sums[d] - v * x) + l2 * v;
+            float n = cell[k + d] + g * g;
+            cell[k + d] = n;
+            cell[d] = v - rate * g / sqrtf(n);
+        }
+    }
+
+    TD_INLINE void td_sum_fm(const float *cell, float *sums, float *squares, int k, float x) {
+        for (int d = 0; d < k; d++) {
+            float part = cell[d] * x;
+            sums[d] += part;
+            squares[d] += part * part;
+        }
+    }
+
+    /* One pair of FFM: sums[d] += a[d] * b[d] * x. */
+    TD_INLINE void td_sum_ffm(const float *restrict a, const float *restrict b,
+                              float *restrict sums, int k, float x) {
+        int d = 0;
+        for (; d + 4 <= k; d += 4) TD_LANES(i) sums[d + i] += a[d + i] * b[d + i] * x;
+        for (; d < k; d++) sums[d] += a[d] * b[d] * x;
+    }
+
+    TD_INLINE void td_step_ffm(float *a, float *b, int k, float kappa, float rate, float l2) {
+        int d = 0;
+        for (; d + 4 <= k; d += 4) {
+            float va[4], vb[4], na[4], nb[4], ga[4], gb[4];
+            memcpy(va, a + d, sizeof va);
+            memcpy(vb, b + d, sizeof vb);
+            memcpy(na, a + k + d, sizeof na);
+            memcpy(nb, b + k + d, sizeof nb);
+            TD_LANES(i) ga[i] = kappa * vb[i] + l2 * va[i];
+            TD_LANES(i) gb[i] = kappa * va[i] + l2 * vb[i];
+            TD_LANES(i) na[i] += ga[i] * ga[i];
+            TD_LANES(i) nb[i] += gb[i] * gb[i];
+            TD_LANES(i) va[i] -= rate * ga[i] / sqrtf(na[i]);
+            TD_LANES(i) vb[i] -= rate * gb[i] / sqrtf(nb[i]);
+            memcpy(a + d, va, sizeof va);
+            memcpy(a + k + d, na, sizeof na);
+            memcpy(b + d, vb, sizeof vb);
+            memcpy(b + k + d, nb, sizeof nb);
+        }
+        for (; d < k; d++) {
+            float va = a[d], vb = b[d];
+            float ga = kappa * vb + l2 * va, gb = kappa * va + l2 * vb;
+            float na = a[k + d] + ga * ga, nb = b[k + d] + gb * gb;
+            a[k + d] = na;
+            b[k + d] = nb;
+            a[d] = va - rate * ga / sqrtf(na);
+            b[d] = vb - rate * gb / sqrtf(nb);
+        }
+    }
+
+    /* All pairs of one row; k is a constant where this is called with one. */
+    TD_INLINE void td_sums_ffm(float *const *blocks, const int32_t *columns, const float *values,
+                               int64_t num, float scale, float *out, int k,
+                               float *const *ahead, int64_t num_ahead, int64_t block_bytes) {
+        float sums[4] = {0, 0, 0, 0}; /* in registers while k is 4 */
+        for (int64_t i = 0; i < num; i++) {
+            if (i < num_ahead) td_prefetch(ahead[i], block_bytes);
+            for (int64_t j = i + 1; j < num; j++) {
+                float x = values[i] * values[j] * scale;
+                td_sum_ffm(blocks[i] + columns[j], blocks[j] + columns[i], k == 4 ? sums : out, k, x);
+            }
+        }
+        if (k == 4) memcpy(out, sums, sizeof sums);
+    }
+
+    TD_INLINE void td_steps_ffm(float *const *blocks, const int32_t *columns, const float *values,
+                                int64_t num, float scale, int k, float kappa, float rate,
+                                float l2) {
+        for (int64_t i = 0; i < num; i++)
+            for (int64_t j = i + 1; j < num; j++) {
+                float x = values[i] * values[j] * scale;
+                td_step_ffm(blocks[i] + columns[j], blocks[j] + columns[i], k, kappa * x, rate, l2);
+            }
+    }
+    """
+    void td_prefetch(const void* start, int64_t num_bytes) noexcept nogil
+    void td_step_linear(float* linear, const int32_t* slots, const float* values, int64_t num,
+                        float* w, float* n, float kappa, float rate, float l2) noexcept nogil
+    void td_step_fm(float* cell, const float* sums, int k, float kappa, float x, float rate,
+                    float l2) noexcept nogil
+    void td_sum_fm(const float* cell, float* sums, float* squares, int k, float x) noexcept nogil
+    void td_sums_ffm(float** blocks, const int32_t* columns, const float* values, int64_t num,
+                     float scale, float* out, int k, float** ahead, int64_t num_ahead,
+                     int64_t block_bytes) noexcept nogil
+    void td_steps_ffm(float** blocks, const int32_t* columns, const float* values, int64_t num,
+                      float scale, int k, float kappa, float rate, float l2) noexcept nogil
+    float sqrtf(float) noexcept nogil
+    float fabsf(float) noexcept nogil
+
+
+DEF FTRL = 1
+DEF FM = 2
+DEF FFM = 3
+# Rows ahead of the one in work at which its place, its entries and its parameters are fetched.
+DEF AHEAD_PLACE = 24
+DEF AHEAD_ENTRIES = 12
+DEF AHEAD_LINEAR = 4
+
+cdef struct Job:
+    int kind
+    bint learns
+    bint has_linear
+    bint normalizes
+    int k
+    int64_t num_features
+    int64_t num_rows
+    const int64_t* starts
+    const int32_t* slots
+    const float* values
+    const uint16_t* features
+    const float* labels
+    const float* weights
+    const int64_t* order
+    float* linear
+    float* latent
+    double* bias
+    double* margins
+    double rate
+    double l1
+    double l2
+    double beta
+    # Room for one row.
+    float* row_w
+    float* row_n
+    float* sums
+    float** blocks
+    float** blocks_ahead
+    int32_t* columns
+
+
+cdef inline int64_t row_at(const Job* job, int64_t i) noexcept nogil:
+    return job.order[i] if job.order != NULL else i
+
+
+cdef inline uint64_t mix(uint64_t x) noexcept nogil:
+    # splitmix64 (Steele, Lea and Flood 2014).
+    x = (x ^ (x >> 30)) * <uint64_t>0xBF58476D1CE4E5B9
+    x = (x ^ (x >> 27)) * <uint64_t>0x94D049BB133111EB
+    return x ^ (x >> 31)
+
+
+def shuffle(int64_t[::1] order, uint64_t seed):
+    cdef int64_t i, j, n = order.shape[0]
+    cdef uint64_t state = seed
+    with nogil:
+        for i in range(n):
+            order[i] = i
+        for i in range(n - 1, 0, -1):
+            state += <uint64_t>0x9E3779B97F4A7C15
+            j = <int64_t>(mix(state) % <uint64_t>(i + 1))
+            order[i], order[j] = order[j], order[i]
+
+
+def fill(float[:, :, ::1] cells, uint64_t seed, float low, float high):
+    cdef int64_t i, d
+    cdef int64_t k = cells.shape[2]
+    cdef uint64_t state
+    cdef float width = high - low
+    with nogil:
+        for i in range(cells.shape[0]):
+            for d in range(k):
+                state = seed + <uint64_t>(i * k + d + 1) * <uint64_t>0x9E3779B97F4A7C15
+                cells[i, 0, d] = low + width * (<float>(mix(state) >> 40) * <float>5.9604644775390625e-08)
+                cells[i, 1, d] = 1
+
+
+cdef inline float ftrl_weight(float z, float n, const Job* job) noexcept nogil:
+    cdef float l1 = <float>job.l1
+    if fabsf(z) <= l1:
+        return 0
+    return -(z - (l1 if z > 0 else -l1)) / ((<float>job.beta + sqrtf(n)) / <float>job.rate + <float>job.l2)
+
+
+cdef double margin_linear(const Job* job, int64_t begin, int64_t num) noexcept nogil:
+    cdef double margin = job.bias[0]
+    cdef int64_t i
+    cdef const int32_t* slots = job.slots + begin
+    cdef const float* values = job.values + begin
+    cdef const float* pair
+    if job.kind == FTRL:
+        for i in range(num):
+            pair = job.linear + 2 * <int64_t>slots[i]
+            job.row_w[i] = ftrl_weight(pair[0], pair[1], job)
+            job.row_n[i] = pair[1]
+            margin += <double>job.row_w[i] * <double>values[i]
+        return margin
+    for i in range(num):
+        pair = job.linear + 2 * <int64_t>slots[i]
+        job.row_w[i] = pair[0]
+        job.row_n[i] = pair[1]
+        margin += <double>pair[0] * <double>values[i]
+    return margin
+
+
+cdef void step_ftrl(const Job* job, int64_t begin, int64_t num, float kappa) noexcept nogil:
+    cdef int64_t i
+    cdef float gradient, square, n
+    cdef float* pair
+    cdef float rate = <float>job.rate
+    for i in range(num):
+        pair = job.linear + 2 * <int64_t>job.slots[begin + i]
+        gradient = kappa * job.values[begin + i]
+        square = gradient * gradient
+        n = job.row_n[i]
+        pair[0] += gradient - (sqrtf(n + square) - sqrtf(n)) / rate * job.row_w[i]
+        pair[1] += square
+
+
+cdef double margin_fm(const Job* job, int64_t begin, int64_t num) noexcept nogil:
+    cdef int k = job.k
+    cdef int64_t i, d
+    cdef float* sums = job.sums
+    cdef float* squares = job.sums + k
+    cdef double total = 0
+    for d in range(2 * k):
+        sums[d] = 0
+    for i in range(num):
+        if k == 4:
+            td_sum_fm(job.latent + <int64_t>job.slots[begin + i] * 8, sums, squares, 4, job.values[begin + i])
+        elif k == 8:
+            td_sum_fm(job.latent + <int64_t>job.slots[begin + i] * 16, sums, squares, 8, job.values[begin + i])
+        else:
+            td_sum_fm(job.latent + <int64_t>job.slots[begin + i] * 2 * k, sums, squares, k, job.values[begin + i])
+    for d in range(k):
+        total += <double>sums[d] * <double>sums[d] - <double>squares[d]
+    return 0.5 * total
+
+
+cdef void step_fm(const Job* job, int64_t begin, int64_t num, float kappa) noexcept nogil:
+    cdef int k = job.k
+    cdef int64_t i
+    cdef float rate = <float>job.rate, l2 = <float>job.l2, x
+    cdef float* cell
+    for i in range(num):
+        x = job.values[begin + i]
+        cell = job.latent + <int64_t>job.slots[begin + i] * 2 * k
+        if k == 4:
+            td_step_fm(cell, job.sums, 4, kappa, x, rate, l2)
+        elif k == 8:
+            td_step_fm(cell, job.sums, 8, kappa, x, rate, l2)
+        else:
+            td_step_fm(cell, job.sums, k, kappa, x, rate, l2)
+
+
+cdef inline void find_blocks(const Job* job, int64_t begin, int64_t num, float** blocks) noexcept nogil:
+    cdef int64_t i
+    for i in range(num):
+        blocks[i] = job.latent + <int64_t>job.slots[begin + i] * job.num_features * 2 * job.k
+
+
+cdef double margin_ffm(Job* job, int64_t begin, int64_t num, int64_t begin_ahead, int64_t num_ahead, float* scale) noexcept nogil:
+    cdef int k = job.k
+    cdef int64_t i, d
+    cdef int64_t block_bytes = job.num_features * 2 * k * sizeof(float)
+    cdef double total = 0
+    cdef const float* values = job.values + begin
+    scale[0] = 1
+    if job.normalizes:
+        for i in range(num):
+            total += <double>values[i] * <double>values[i]
+        scale[0] = <float>(1 / total) if total > 0 else 0
+    find_blocks(job, begin, num, job.blocks)
+    find_blocks(job, begin_ahead, num_ahead, job.blocks_ahead)
+    for i in range(num):
+        job.columns[i] = <int32_t>job.features[begin + i] * 2 * k
+    for d in range(k):
+        job.sums[d] = 0
+    if k == 4:
+        td_sums_ffm(job.blocks, job.columns, values, num, scale[0], job.sums, 4, job.blocks_ahead, num_ahead, block_bytes)
+    elif k == 8:
+        td_sums_ffm(job.blocks, job.columns, values, num, scale[0], job.sums, 8, job.blocks_ahead, num_ahead, block_bytes)
+    else:
+        td_sums_ffm(job.blocks, job.columns, values, num, scale[0], job.sums, k, job.blocks_ahead, num_ahead, block_bytes)
+    for i in range(num, num_ahead):
+        td_prefetch(job.blocks_ahead[i], block_bytes)
+    total = 0
+    for d in range(k):
+        total += <double>job.sums[d]
+    return total
+
+
+cdef void step_ffm(const Job* job, int64_t begin, int64_t num, float scale, float kappa) noexcept nogil:
+    cdef float rate = <float>job.rate, l2 = <float>job.l2
+    cdef const float* values = job.values + begin
+    if job.k == 4:
+        td_steps_ffm(job.blocks, job.columns, values, num, scale, 4, kappa, rate, l2)
+    elif job.k == 8:
+        td_steps_ffm(job.blocks, job.columns, values, num, scale, 8, kappa, rate, l2)
+    else:
+        td_steps_ffm(job.blocks, job.columns, values, num, scale, job.k, kappa, rate, l2)
+
+
+cdef inline void fetch_ahead(const Job* job, int64_t i, int64_t last) noexcept nogil:
+    cdef int64_t row, j
+    if i + AHEAD_PLACE < last:
+        row = row_at(job, i + AHEAD_PLACE)
+        td_prefetch(job.starts + row, 16)
+        if job.labels != NULL:
+            td_prefetch(job.labels + row, 4)
+    if i + AHEAD_ENTRIES < last:
+        row = row_at(job, i + AHEAD_ENTRIES)
+        td_prefetch(job.slots + job.starts[row], 4 * (job.starts[row + 1] - job.starts[row]))
+        td_prefetch(job.values + job.starts[row], 4 * (job.starts[row + 1] - job.starts[row]))
+        if job.kind == FFM:
+            td_prefetch(job.features + job.starts[row], 2 * (job.starts[row + 1] - job.starts[row]))
+    if i + AHEAD_LINEAR < last:
+        row = row_at(job, i + AHEAD_LINEAR)
+        if job.has_linear:
+            for j in range(job.starts[row], job.starts[row + 1]):
+                td_prefetch(job.linear + 2 * <int64_t>job.slots[j], 1)
+        if job.kind == FM:
+            for j in range(job.starts[row], job.starts[row + 1]):
+                td_prefetch(job.latent + 2 * job.k * <int64_t>job.slots[j], 8 * job.k)
+
+
+cdef double work(Job* job, int64_t first, int64_t last) noexcept nogil:
+    cdef int64_t i, row, begin, num, ahead
+    cdef int64_t begin_ahead = 0, num_ahead = 0
+    cdef double margin, tail, probability, gradient, weight, loss = 0
+    cdef float kappa, scale = 1
+    for i in range(first, last):
+        fetch_ahead(job, i, last)
+        row = row_at(job, i)
+        begin = job.starts[row]
+        num = job.starts[row + 1] - begin
+        margin = margin_linear(job, begin, num) if job.has_linear else 0
+        if job.kind == FM:
+            margin += margin_fm(job, begin, num)
+        elif job.kind == FFM:
+            num_ahead = 0
+            if i + 1 < last:
+                ahead = row_at(job, i + 1)
+                begin_ahead = job.starts[ahead]
+                num_ahead = job.starts[ahead + 1] - begin_ahead
+            margin += margin_ffm(job, begin, num, begin_ahead, num_ahead, &scale)
+        if not job.learns:
+            job.margins[row] = margin
+            continue
+        weight = <double>job.weights[row] if job.weights != NULL else 1
+        tail = exp(-fabs(margin))
+        probability = (1 if margin >= 0 else tail) / (1 + tail)
+        if job.labels[row] > 0:
+            gradient = weight * (probability - 1)
+            loss += weight * (log1p(tail) + (-margin if margin < 0 else 0))
+        else:
+            gradient = weight * probability
+            loss += weight * (log1p(tail) + (margin if margin > 0 else 0))
+        if margin != margin:
+            return margin
+        kappa = <float>gradient
+        if job.has_linear:
+            job.bias[1] += gradient * gradient
+            job.bias[0] -= job.rate * gradient / (job.beta + sqrt(job.bias[1]))
+            if job.kind == FTRL:
+                step_ftrl(job, begin, num, kappa)
+            else:
+                td_step_linear(job.linear, job.slots + begin, job.values + begin, num,
+                               job.row_w, job.row_n, kappa, <float>job.rate, <float>job.l2)
+        if job.kind == FM:
+            step_fm(job, begin, num, kappa)
+        elif job.kind == FFM:
+            step_ffm(job, begin, num, scale, kappa)
+    return loss
+
+
+def run(
+    int kind,
+    const int64_t[::1] starts,
+    const int32_t[::1] slots,
+    const float[::1] values,
+    const uint16_t[::1] features,
+    double[::1] bias,
+    float[:, ::1] linear,
+    float[:, :, :, ::1] latent,
+    *,
+    int64_t first,
+    int64_t last,
+    int64_t longest,
+    const float[::1] labels=None,
+    const float[::1] weights=None,
+    const int64_t[::1] order=None,
+    double[::1] margins=None,
+    bint normalize=False,
+    double rate=0,
+    double l1=0,
+    double l2=0,
+    double beta=0,
+):
+    cdef Job job
+    cdef double loss
+    cdef int64_t room, k = 0
+    cdef char* memory
+    if last <= first:
+        return 0.0
+    job.kind = kind
+    job.learns = margins is None
+    job.has_linear = linear is not None
+    job.normalizes = normalize
+    job.num_rows = starts.shape[0] - 1
+    job.starts = &starts[0]
+    # An address of an empty array is not taken; no row has an entry then.
+    job.slots = &slots[0] if slots.shape[0] else NULL
+    job.values = &values[0] if values.shape[0] else NULL
+    job.features = &features[0] if features.shape[0] else NULL
+    job.labels = &labels[0] if labels is not None else NULL
+    job.weights = &weights[0] if weights is not None else NULL
+    job.order = &order[0] if order is not None else NULL
+    job.margins = &margins[0] if margins is not None else NULL
+    job.bias = &bias[0]
+    job.linear = &linear[0, 0] if linear is not None else NULL
+    job.latent = NULL
+    job.num_features = 1
+    if latent is not None:
+        job.latent = &latent[0, 0, 0, 0]
+        job.num_features = latent.shape[1]
+        k = latent.shape[3]
+    job.k = <int>k
+    job.rate = rate
+    job.l1 = l1
+    job.l2 = l2
+    job.beta = beta
+    room = longest * (2 * sizeof(float) + 2 * sizeof(float*) + sizeof(int32_t)) + 2 * k * sizeof(float)
+    memory = <char*>malloc(room + 64)
+    if memory == NULL:
+        raise MemoryError
+    job.blocks = <float**>memory
+    job.blocks_ahead = job.blocks + longest
+    job.row_w = <float*>(job.blocks_ahead + longest)
+    job.row_n = job.row_w + longest
+    job.columns = <int32_t*>(job.row_n + longest)
+    job.sums = <float*>(job.columns + longest)
+    with nogil:
+        loss = work(&job, first, last)
+    free(memory)
+    return loss
