@@ -4,7 +4,6 @@ The parent of a benchmark writes the requests once, as messages and as Arrow col
 cell reads what it needs.
 """
 
-import datetime as dt
 import pickle
 from pathlib import Path
 from typing import Any
@@ -40,7 +39,6 @@ STRINGS = {
     "segment": (900, "seg-{:04d}"),
 }
 FIELDS = ("time", "recency", *STRINGS)
-EPOCH = dt.datetime(1970, 1, 1)
 _FIRST_US = 1_790_000_000_000_000  # September 2026
 _SPAN_US = 7 * 86_400 * 1_000_000
 
@@ -84,9 +82,8 @@ def write_requests(directory: Path, num_rows: int = NUM_ROWS, seed: int = 7) -> 
         **{name: pa.array(columns[name], pa.string()) for name in STRINGS},
     }
     table = pa.table(arrays)
-    with pa.OSFile(str(directory / "rows.arrow"), "wb") as sink:
-        with pa.ipc.new_file(sink, table.schema) as writer:
-            writer.write_table(table)
+    with pa.ipc.new_file(str(directory / "rows.arrow"), table.schema) as writer:
+        writer.write_table(table)
 
 
 def read_wire(directory: Path) -> list[bytes]:

@@ -96,7 +96,7 @@ def check_single_rows(model: Linear | Fm | Ffm, table: pa.Table, scores: np.ndar
     """A row scored alone, from the bytes of a request, has the score it has in its column."""
     picked = table.slice(0, 2000)
     for number, values in enumerate(picked.to_pylist()):
-        row = model.features.from_values(values)
+        row = model.features(**values)
         alone = model.score(row.to_message())
         if alone != scores[number]:
             sys.exit(f"Row {number} scores {alone!r} alone and {scores[number]!r} in columns.")

@@ -14,6 +14,7 @@ import typer
 from typer.core import TyperGroup
 
 from tadka.cli.demo import demo
+from tadka.cli.features import app as features
 from tadka.core.error import ConfigError, StageError, TadkaError
 
 FAILED, WRONG_USAGE, INTERRUPTED = 1, 2, 130
@@ -63,6 +64,9 @@ class _Root(TyperGroup):
 def _report(error: Exception, *, is_debug: bool) -> int:
     """Prints the one line, and gives the status."""
     if isinstance(error, _UsageError):
+        if type(error).__name__ == "NoArgsIsHelpError":  # a noun without its verb: its message
+            typer.echo(error.format_message(), err=True)  # type: ignore[attr-defined]
+            return WRONG_USAGE
         message = _one_line(error.format_message())  # type: ignore[attr-defined]
         context = getattr(error, "ctx", None)
         command = context.command_path if context is not None else "tadka"
@@ -108,6 +112,7 @@ app.command(
       tadka demo --ratings ml-100k --out demo-100k
       tadka demo --epochs 2 --json --progress none"""
 )(demo)
+app.add_typer(features)
 
 
 @app.callback(

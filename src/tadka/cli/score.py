@@ -1,6 +1,7 @@
 """`tadka score`: train, apply and look at models without a framework."""
 
 import json
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -69,7 +70,7 @@ def fit_command(
     features = find_class(wanted.features)
     model = fit(wanted, features, replace=replace, progress=progress.value, on_epoch=tell)
     if as_json:
-        curve = [epoch.to_dict() for epoch in model.curve]
+        curve = [asdict(epoch) for epoch in model.curve]
         typer.echo(json.dumps({"model": wanted.out, "metrics": model.metrics, "curve": curve}))
         return
     console = Console(highlight=False)

@@ -70,7 +70,7 @@ def _shape(annotation: Any, what: str, given: list[Any]) -> Shape:
     origin, args = typing.get_origin(annotation), typing.get_args(annotation)
     if origin is Union or origin is types.UnionType:
         kinds = [arg for arg in args if arg is not types.NoneType]
-        if len(kinds) == 1 and len(args) == 2:  # noqa: PLR2004 - T | None
+        if len(kinds) == 1 and len(args) == 2:
             inner = _shape(kinds[0], what, given)
             if inner.is_list:
                 raise ConfigError(

@@ -10,10 +10,11 @@ import ast
 import builtins
 import hashlib
 import inspect
-import textwrap
 import types
 from collections.abc import Callable
 from typing import Any
+
+from tadka.features.source import NotCompiled, read_source
 
 _OPERATORS = {
     "Add": "+", "Sub": "-", "Mult": "*", "Div": "/", "FloorDiv": "//", "Mod": "%", "Pow": "**",
@@ -41,24 +42,13 @@ def body_of(cls: type, function: Callable[..., Any]) -> str:
     return "; ".join([main, *(f"{name} = {text}" for name, text in sorted(told.items()) if text)])
 
 
-def tree_of(function: Callable[..., Any]) -> ast.FunctionDef | None:
-    """Syntax tree of a function; None where its source is not to be had."""
-    try:
-        tree = ast.parse(textwrap.dedent(inspect.getsource(function))).body[0]
-    except (OSError, TypeError, SyntaxError, IndexError):
-        return None
-    return tree if isinstance(tree, ast.FunctionDef) else None
-
-
 def _tell(cls: type, function: Any, told: dict[str, str]) -> str:
     """Text of a function; the texts of what it names are added to `told`."""
-    tree = tree_of(function)
-    if tree is None:
+    try:
+        source = read_source(function)
+    except NotCompiled:
         return _code(function.__code__)
-    first = tree.body[0]
-    is_docstring = isinstance(first, ast.Expr) and isinstance(first.value, ast.Constant)
-    statements = tree.body[1:] if is_docstring and len(tree.body) > 1 else tree.body
-    args = [arg.arg for arg in tree.args.args]
+    statements, args = source.body, source.parameters
     this = args[0] if args else ""
     for node in ast.walk(ast.Module(statements, [])):
         if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name):
@@ -67,7 +57,7 @@ def _tell(cls: type, function: Any, told: dict[str, str]) -> str:
         elif isinstance(node, ast.Name) and node.id not in args:
             _tell_name(cls, node.id, function, told)
     head = "" if args == [this] else f"({', '.join(args[1:])}) "
-    defaults = "".join(f"[{_text(node, this)}] " for node in tree.args.defaults)
+    defaults = "".join(f"[{_text(node, this)}] " for node in source.args.defaults)
     return head + defaults + " ".join(_text(node, this) for node in statements)
 
 

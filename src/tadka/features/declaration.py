@@ -87,6 +87,12 @@ def check_names(cls: type, root: type) -> None:
                 f"{cls.__name__!r} defines {name!r}, which is a method of Features. Choose another "
                 "name."
             )
+    for name in ("__init__", "__new__"):
+        if name in own:
+            raise ConfigError(
+                f"{cls.__name__!r} defines {name!r}; the fields give a row its own. Use "
+                "__post_init__."
+            )
     for name in annotated:
         if isinstance(own.get(name), property):
             raise ConfigError(
@@ -105,7 +111,11 @@ def check_names(cls: type, root: type) -> None:
                 f"{name!r} of {cls.__name__!r} is a cached_property, which is no feature. Write "
                 f"@property, or call it {'_' + name!r} if it is none."
             )
-        if name in inherited and name not in annotated and callable(getattr(value, "__get__", None)):
+        if (
+            name in inherited
+            and name not in annotated
+            and callable(getattr(value, "__get__", None))
+        ):
             kind = "property" if isinstance(value, property) else "method"
             raise ConfigError(
                 f"The {kind} {name!r} of {cls.__name__!r} hides the field {name!r} of a base "
@@ -160,16 +170,18 @@ def read_declaration(
 
 def _annotated(cls: type) -> dict[str, Any]:
     """Own annotations that are not ClassVar, as they stand; strings where they are deferred."""
-    found = inspect.get_annotations(cls)
     return {
         name: annotation
-        for name, annotation in found.items()
-        if not (
-            annotation is ClassVar
-            or typing.get_origin(annotation) is ClassVar
-            or (isinstance(annotation, str) and re.match(r"(\w+\.)?ClassVar\b", annotation))
-        )
+        for name, annotation in inspect.get_annotations(cls).items()
+        if not _is_class_var(annotation)
     }
+
+
+def _is_class_var(annotation: Any) -> bool:
+    if isinstance(annotation, str):
+        return re.match(r"(\w+\.)?ClassVar\b", annotation) is not None
+    origin: Any = typing.get_origin(annotation)
+    return origin is ClassVar or annotation == ClassVar
 
 
 def _own_properties(cls: type) -> list[str]:

@@ -48,7 +48,9 @@ class Vocabulary:
             if words:
                 raise ConfigError("Vocabulary has both words and a file; give one of them.")
             try:
-                words = tuple(Path(self.file).read_text(encoding="utf-8").splitlines())
+                # not splitlines, which also splits at U+2028 and others that a word may hold
+                text = Path(self.file).read_text(encoding="utf-8")
+                words = tuple(text.removesuffix("\n").split("\n")) if text else ()
             except FileNotFoundError as error:
                 raise NotFound(f"Vocabulary file {str(self.file)!r} does not exist.") from error
             except (OSError, UnicodeError) as error:

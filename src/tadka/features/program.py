@@ -33,9 +33,7 @@ class Kind(IntFlag):
     @property
     def words(self) -> str:
         """As a user writes the types: "int | None"."""
-        return " | ".join(_WORDS[kind] for kind in Kind if kind in self and kind is not Kind.NONE) + (
-            (" | None" if self != Kind.NONE else "None") if Kind.NONE in self else ""
-        )
+        return " | ".join(word for kind, word in _WORDS.items() if kind in self)
 
 
 _WORDS = {
@@ -46,6 +44,7 @@ _WORDS = {
     Kind.TEXT: "str",
     Kind.LIST: "list",
     Kind.DELTA: "timedelta",
+    Kind.NONE: "None",
 }
 
 
@@ -58,7 +57,7 @@ class Code(IntEnum):
 
     RETURN = 0  # the program's value is a
     FIELD = 1  # dst = field imm of the row
-    CONSTANT = 2  # dst = constant imm; as the kind a (a time or delta is an int there) unless a is 0
+    CONSTANT = 2  # dst = constant imm, an int taken as the kind a unless that is 0
     MOVE = 3
     JUMP = 4  # to operation imm; all jumps go forward
     JUMP_IF = 5  # to operation imm if a is true

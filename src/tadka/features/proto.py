@@ -302,7 +302,7 @@ class _Parser:
         while at < len(text):
             match = _TOKEN.match(text, at)
             if match is None:
-                raise self._wrong(line, text[at : at + 20].split("\n")[0])
+                raise self._wrong(line, text[at : at + 20].split("\n", 1)[0])
             kind = str(match.lastgroup)
             if kind not in ("space", "line"):
                 yield _Token(kind, match.group(), line)

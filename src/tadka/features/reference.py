@@ -12,14 +12,13 @@ from tadka.core.error import DataError
 from tadka.features.declaration import Member
 from tadka.features.definition import Definition, Feature, Span
 from tadka.features.encoding import Buckets, Hashed, Log, Number, Vocabulary
-from tadka.features.hash import wyhash
-from tadka.features.row import at_row, property_value, type_of
+from tadka.features.hash import feature_seed, hash_text, missing_hash, slot_of
+from tadka.features.row import at_row, property_value, show, type_of
 from tadka.features.sparse import SparseRows
 
 Entry = tuple[int, float]
 
 _FLOAT = struct.Struct("<f")
-_MASK = 2**64 - 1
 
 
 class Reference:
@@ -33,10 +32,38 @@ class Reference:
     def __init__(self, definition: Definition, members: Iterable[Member]) -> None:
         self._definition = definition
         known = {member.name: member for member in members}
-        self._features = [
-            (known[feature.name], encoder(feature, span))
-            for feature, span in zip(definition.features, definition.spans, strict=True)
-        ]
+        self.members = tuple(known[feature.name] for feature in definition.features)
+        self._encoders = tuple(map(encoder, definition.features, definition.spans))
+
+    def value(self, j: int, instance: Any, row: int | None) -> Any:
+        """Value of feature `j` of a row.
+
+        Args:
+            j: Number of the feature.
+            instance: The row.
+            row: Its number, for messages.
+
+        Raises:
+            DataError: A property raises, or gives what its annotation does not say.
+        """
+        return evaluate(instance, self.members[j], row)
+
+    def entries(self, j: int, value: Any, row: int | None) -> list[Entry]:
+        """Slots and values that a value of feature `j` becomes.
+
+        Args:
+            j: Number of the feature.
+            value: As `value` gives it.
+            row: Its number, for messages.
+
+        Raises:
+            DataError: The value has no text, such as an int of over 4300 digits.
+        """
+        encode = self._encoders[j]
+        try:
+            return [*map(encode, value)] if self.members[j].shape.is_list else [encode(value)]
+        except ValueError as error:
+            raise DataError(f"{at_row(row)}feature {self.members[j].name!r}: {error}.") from error
 
     def encode(self, rows: Iterable[tuple[int | None, Any]]) -> SparseRows:
         """Entries of rows.
@@ -45,19 +72,15 @@ class Reference:
             rows: Number and instance of each; the fields of their exact types.
 
         Raises:
-            DataError: A property raises, or gives what its annotation does not say.
+            DataError: A row cannot be encoded.
         """
         starts, slots, values, features = [0], [], [], []
         for row, instance in rows:
-            for j, (member, encode) in enumerate(self._features):
-                value = evaluate(instance, member, row)
-                try:
-                    for slot, x in [*map(encode, value)] if member.shape.is_list else [encode(value)]:
-                        slots.append(slot)
-                        values.append(x)
-                        features.append(j)
-                except (DataError, ValueError) as error:
-                    raise DataError(f"{at_row(row)}feature {member.name!r}: {error}") from error
+            for j in range(len(self.members)):
+                for slot, x in self.entries(j, self.value(j, instance, row), row):
+                    slots.append(slot)
+                    values.append(x)
+                    features.append(j)
             starts.append(len(slots))
         return SparseRows(
             np.array(starts, np.int64),
@@ -96,7 +119,7 @@ def evaluate(instance: Any, member: Member, row: int | None) -> Any:
     except TypeError as error:
         raise DataError(
             f"{at_row(row)}property {member.name!r} is annotated {member.shape} but gave "
-            f"{value!r:.80} ({_types(value)})."
+            f"{show(value)} ({_types(value)})."
         ) from error
 
 
@@ -153,20 +176,14 @@ def text_of(value: Any) -> str:
     return str(value)
 
 
-def seed_of(name: str) -> int:
-    """What a feature's hashes start from."""
-    return wyhash(name.encode(), 0)
-
-
 def _hashed(name: str, span: Span) -> Callable[[Any], Entry]:
-    seed = seed_of(name)
-    offset, width = span.offset, span.width
-    missing = offset + (wyhash(b"", (seed + 1) & _MASK) * width >> 64)
+    seed, offset, width = feature_seed(name), span.offset, span.width
+    missing = slot_of(missing_hash(seed), offset, width)
 
     def hashed(value: Any) -> Entry:
         if value is None:
             return missing, 1.0
-        return offset + (wyhash(text_of(value).encode(), seed) * width >> 64), 1.0
+        return slot_of(hash_text(text_of(value).encode(), seed), offset, width), 1.0
 
     return hashed
 

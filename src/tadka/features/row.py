@@ -14,14 +14,6 @@ from tadka.features.wire import naive_utc
 
 MIN_INT, MAX_INT = -(2**63), 2**63 - 1
 
-_EXACT: dict[str, type] = {
-    "bool": bool,
-    "datetime": datetime,
-    "float": float,
-    "int": int,
-    "str": str,
-}
-
 
 def at_row(row: int | None) -> str:
     """Head of a message about a row; empty where the row has no number."""
@@ -31,6 +23,15 @@ def at_row(row: int | None) -> str:
 def type_of(value: Any) -> str:
     """How a message names the type of a value."""
     return "None" if value is None else type(value).__name__
+
+
+def show(value: Any) -> str:
+    """How a message shows a value: its start, whatever its own repr does."""
+    try:
+        text = repr(value)
+    except Exception:  # noqa: BLE001 - of the user's class, or of an int of over 4300 digits
+        text = f"a {type(value).__name__}"
+    return text if len(text) <= 80 else f"{text[:77]}..."
 
 
 class Rows:
@@ -60,7 +61,7 @@ class Rows:
             return self._cls(**dict(zip(self._names, values, strict=True)))
         except Exception as error:  # the user's own code, of any kind
             raise DataError(
-                f"{at_row(row)}{self._cls.__name__} cannot be made of {list(values)!r:.200}: "
+                f"{at_row(row)}{self._cls.__name__} cannot be made of {show(list(values))}: "
                 f"{type(error).__name__}: {error}."
             ) from error
 
@@ -74,9 +75,9 @@ class Rows:
         Raises:
             DataError: A value cannot be that of its field.
         """
-        if not isinstance(instance, self._cls):
+        if type(instance) is not self._cls:  # a subclass may compute its properties otherwise
             raise DataError(
-                f"{at_row(row)}{instance!r:.80} is no {self._cls.__name__} but "
+                f"{at_row(row)}{show(instance)} is no {self._cls.__name__} but "
                 f"{type_of(instance)}; give all rows as messages (bytes) or as instances."
             )
         given = [getattr(instance, name) for name in self._names]
@@ -92,19 +93,17 @@ class Rows:
 def _check(field: Member) -> Callable[[Any], Any]:
     """A function that gives a field's value in its exact type."""
     shape, name = field.shape, field.name
-    exact, convert = _EXACT[shape.type], _CONVERT[shape.type]
+    convert = _CONVERT[shape.type]
 
     def refuse(value: Any) -> DataError:
-        return DataError(
-            f"field {name!r} is {value!r:.80} ({type_of(value)}); it must be {shape}."
-        )
+        return DataError(f"field {name!r} is {show(value)} ({type_of(value)}); it must be {shape}.")
 
     def scalar(value: Any) -> Any:
         try:
             return convert(value)
         except (TypeError, ValueError, AttributeError) as error:
             if isinstance(error, DataError):
-                raise DataError(f"field {name!r} is {value!r:.80}: {error}") from error
+                raise DataError(f"field {name!r} is {show(value)}: {error}") from error
             raise refuse(value) from error
 
     def optional(value: Any) -> Any:
@@ -118,11 +117,7 @@ def _check(field: Member) -> Callable[[Any], Any]:
             return value
         return items
 
-    def required(value: Any) -> Any:
-        return scalar(value)
-
-    del exact
-    return several if shape.is_list else optional if shape.is_optional else required
+    return several if shape.is_list else optional if shape.is_optional else scalar
 
 
 def _to_bool(value: Any) -> bool:

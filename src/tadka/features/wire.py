@@ -44,13 +44,13 @@ def from_time(microseconds: int) -> datetime:
 
 
 def naive_utc(value: datetime) -> datetime:
-    """The same instant without time zone; naive is UTC already.
+    """The same instant without time zone or fold; naive is UTC already.
 
     Raises:
         DataError: It lies outside the years 1 to 9999.
     """
     if value.tzinfo is None:
-        return value
+        return value.replace(fold=0) if value.fold else value
     try:
         return value.astimezone(UTC).replace(tzinfo=None)
     except OverflowError as error:
@@ -207,7 +207,12 @@ def _put(field: Field) -> Callable[[bytearray, Any], None]:
     def put_time(out: bytearray, value: datetime) -> None:
         _put_varint(out, to_time(value) & 0xFFFF_FFFF_FFFF_FFFF)
 
-    return {"datetime": put_time, "float": put_float, "str": put_text}.get(field.type, put_int)
+    known: dict[str, Callable[[bytearray, Any], None]] = {
+        "datetime": put_time,
+        "float": put_float,
+        "str": put_text,
+    }
+    return known.get(field.type, put_int)
 
 
 def _put_varint(out: bytearray, value: int) -> None:

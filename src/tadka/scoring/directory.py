@@ -12,6 +12,7 @@ damaged model is refused before it answers anything.
 import base64
 import json
 import math
+from dataclasses import asdict
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -19,11 +20,11 @@ from typing import Any
 import numpy as np
 
 from tadka.core.error import ConfigError, DataError, NotFound, TadkaError
-from tadka.core.extra import require
 from tadka.core.hashing import digest_file
 from tadka.features.definition import Definition
 from tadka.features.features import Features
-from tadka.scoring.calibration import calibration_from_array
+from tadka.features.locate import find_class
+from tadka.scoring.calibration import CALIBRATIONS
 from tadka.scoring.dense import Dense
 from tadka.scoring.learner import Ffm, Fm, Linear
 from tadka.scoring.model import Array, Model
@@ -68,9 +69,9 @@ def save(model: Model, directory: str | Path, *, replace: bool = False) -> None:
         "kind": model.kind,
         "settings": model.settings(),
         "features": None,
-        "calibration": model.calibration.kind if model.calibration is not None else None,
+        "calibration": model.calibration.method if model.calibration is not None else None,
         "metrics": model.metrics,
-        "curve": [epoch.to_dict() for epoch in model.curve],
+        "curve": [asdict(epoch) for epoch in model.curve],
         "example": _example(model),
         "files": {},
     }
@@ -139,7 +140,7 @@ def load(directory: str | Path, features: type[Features] | None = None) -> Model
     if record["calibration"] is not None:
         if calibration is None:
             raise DataError(f"Model {str(place)!r} lacks the file {_CALIBRATION}.npy.")
-        model.calibration = calibration_from_array(record["calibration"], calibration)
+        model.calibration = CALIBRATIONS[record["calibration"]].from_array(calibration)
     model.metrics = record["metrics"]
     model.curve = [Epoch(**epoch) for epoch in record["curve"]]
     try:
@@ -207,20 +208,14 @@ def _open_array(file: Path, expected: dict[str, Any]) -> Array:
 
 
 def _find_class(place: Path, name: str) -> type[Features]:
-    """The class by `module:qualified.name`."""
-    module, _, path = name.partition(":")
+    """The class that was saved with the model."""
     try:
-        found: Any = require(module, extra="all")
-        for part in path.split("."):
-            found = getattr(found, part)
-    except (ImportError, AttributeError) as error:
+        return find_class(name)
+    except (ConfigError, NotFound) as error:
         raise ConfigError(
-            f"Model {str(place)!r} needs its feature class {name!r}, which cannot be imported "
-            f"({error}). Start where the module can be found, or pass features=."
+            f"Model {str(place)!r} needs its feature class {name!r}: {error} Start where the "
+            "module can be found, or pass the class."
         ) from error
-    if not (isinstance(found, type) and issubclass(found, Features)):
-        raise ConfigError(f"{name!r}, which model {str(place)!r} names, is no feature class.")
-    return found
 
 
 def _check_definition(place: Path, saved: dict[str, Any], features: type[Features]) -> None:

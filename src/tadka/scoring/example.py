@@ -11,8 +11,9 @@ import numpy.typing as npt
 from tadka.core.error import DataError
 from tadka.core.extra import require
 from tadka.core.progress import Progress, ProgressRow
-from tadka.features.features import Features
-from tadka.features.sparse import SparseRows, concatenate
+from tadka.features.features import Features, plan_of
+from tadka.features.plan import concatenate
+from tadka.features.sparse import SparseRows
 from tadka.storage.format import read_piece, scan
 from tadka.storage.uri import expand
 
@@ -72,7 +73,8 @@ class Examples:
             DataError: A column is missing, a row cannot be encoded, or a label is missing.
             NotFound: There is no such file.
         """
-        fields = [field.name for field in features.definition(group).fields]
+        plan = plan_of(features, group)
+        fields = [field.name for field in plan.definition.fields]
         extra = [column for column in (label, weight) if column is not None]
         parts: list[SparseRows] = []
         labels: list[npt.NDArray[np.float32]] = []
@@ -81,9 +83,9 @@ class Examples:
         done = 0
         for table, total in tables(source, list(dict.fromkeys([*fields, *extra]))):
             if table.num_rows and first is None:
-                row = table.slice(0, 1).select(fields).to_pylist()[0]
-                first = features.from_values(row).to_message()
-            parts.append(features.encode(table, group))
+                _, row = next(plan.instances(table.slice(0, 1)))
+                first = row.to_message()
+            parts.append(plan.encode(table, first_row=done))
             labels.append(_numbers(table, label, done))
             if weight is not None:
                 weights.append(_numbers(table, weight, done))
@@ -93,7 +95,7 @@ class Examples:
         if not done:
             raise DataError(f"The {name} have no rows; at least one is needed.")
         return cls(
-            concatenate(parts),
+            concatenate(parts, plan.definition),
             np.concatenate(labels),
             np.concatenate(weights) if weight is not None else None,
             first,

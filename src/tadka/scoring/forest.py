@@ -3,25 +3,29 @@
 Letters of shapes: B rows, F columns, T trees, P splits, L leaves, W words of category sets.
 """
 
+import json
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
-from typing import Final
+from pathlib import Path
+from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
 
-from tadka.core.error import DataError
-
-MISSING_RIGHT: Final = 1
-"""Bit of `split_missing`: a missing value goes right; without it, left."""
-ZERO_IS_MISSING: Final = 2
-"""Bit of `split_missing`: a value of at most 1e-35 in size counts as missing."""
-
-ZERO: Final = float(np.float32(1e-35))  # LightGBM's kZeroThreshold
-LIBRARIES: Final = ("lightgbm", "xgboost", "catboost")
-LINKS: Final = ("identity", "logistic", "exp")
-MAX_DEPTH: Final = 16  # of an oblivious tree; CatBoost allows no more
-MAX_WIDTH: Final = 1 << 24  # categories of one column; XGBoost allows no more
+from tadka.core.error import ConfigError, DataError, NotFound
+from tadka.scoring import forest_catboost, forest_lightgbm, forest_xgboost
+from tadka.scoring.forest_catboost import hash_category
+from tadka.scoring.forest_draft import (
+    LIBRARIES,
+    LINKS,
+    MAX_DEPTH,
+    MAX_WIDTH,
+    MISSING_RIGHT,
+    ZERO,
+    ZERO_IS_MISSING,
+    ForestDraft,
+)
 
 _KINDS: Final[dict[str, type[np.generic]]] = {
     "names": np.str_,
@@ -372,76 +376,73 @@ class Forest:
         return codes_BF
 
 
-def hash_category(value: float) -> int:
-    """CatBoost's 32-bit hash of a category that is an integer; -1 where no text is defined.
+def flatten(model: Any) -> Forest:
+    """The trees of a model of LightGBM, XGBoost or CatBoost.
 
-    CatBoost hashes the text of a category. That of an integer is decimal; NaN is taken for the
-    text `nan`. A fraction, an infinity or an integer beyond 2**53 has no text and is no category.
-
-    Args:
-        value: Code of the category.
-
-    Returns:
-        The low 32 bits of CityHash64 of the text.
-
-    Source: CityHash 1.0 (Pike and Alakuijala 2011), its cases of up to 32 bytes; CatBoost,
-    `CalcCatFeatureHash`.
-    """
-    if value != value:  # noqa: PLR0124  # NaN
-        return hash_text(b"nan")
-    if abs(value) > 2**53 or value != int(value):
-        return -1
-    return hash_text(str(int(value)).encode())
-
-
-_PRIMES = (0xC3A5C85C97CB3127, 0xB492B66FBE98F273, 0x9AE16A3B2F90404F, 0xC949D7C7509E6557)
-_MASK = (1 << 64) - 1
-
-
-def hash_text(text: bytes) -> int:
-    """The low 32 bits of CityHash64 (version 1.0), of 1 to 32 bytes.
+    As the library's own `predict` does, it stops at the best iteration of early stopping where
+    there is one (XGBoost: an estimator does, a Booster does not).
 
     Args:
-        text: What is hashed.
+        model: A Booster, a fitted estimator, or the path of a file: LightGBM's text, XGBoost's
+            `.json`, CatBoost's `save_model(file, format="json")`. A file is read without the
+            library.
 
     Returns:
-        A number in [0, 2**32).
+        A forest whose margins are the library's raw predictions: equal to the last bit.
+
+    Raises:
+        ConfigError: The model has several outputs, or a part that is not supported; the message
+            names it.
+        DataError: The file is damaged or of another format.
+        NotFound: There is no such file.
     """
-    length = len(text)
-    k0, k1, k2, k3 = _PRIMES
-
-    def word(start: int, size: int = 8) -> int:
-        return int.from_bytes(text[start : start + size], "little")
-
-    if length > 16:
-        a, b = word(0) * k1 & _MASK, word(8)
-        c, d = word(length - 8) * k2 & _MASK, word(length - 16) * k0 & _MASK
-        low = _rotate(a - b & _MASK, 43) + _rotate(c, 30) + d
-        high = a + _rotate(b ^ k3, 20) - c + length
-        return _mix(low & _MASK, high & _MASK) & 0xFFFFFFFF
-    if length > 8:
-        a, b = word(0), word(length - 8)
-        return (_mix(a, _rotate(b + length & _MASK, length)) ^ b) & 0xFFFFFFFF
-    if length >= 4:
-        return _mix(length + (word(0, 4) << 3), word(length - 4, 4)) & 0xFFFFFFFF
-    y = text[0] + (text[length >> 1] << 8)
-    z = length + (text[-1] << 2)
-    mixed = (y * k2 ^ z * k3) & _MASK
-    return ((mixed ^ mixed >> 47) * k2) & 0xFFFFFFFF
+    if isinstance(model, (str, os.PathLike)):
+        draft = _read_file(Path(model))
+    else:
+        roots = {kind.__module__.partition(".")[0] for kind in type(model).__mro__}
+        name = type(model).__name__
+        if "lightgbm" in roots:
+            draft = forest_lightgbm.read(forest_lightgbm.model_text(model), name)
+        elif "xgboost" in roots:
+            document, best = forest_xgboost.model_json(model)
+            draft = forest_xgboost.read(document, name, best=best)
+        elif roots & {"catboost", "_catboost"}:
+            draft = forest_catboost.read(forest_catboost.model_json(model), name)
+        else:
+            raise ConfigError(
+                f"Trees are read of models of LightGBM, XGBoost and CatBoost, or of their files, "
+                f"not of a {name!r}."
+            )
+    return Forest.from_arrays(draft.arrays())
 
 
-def _rotate(word: int, by: int) -> int:
-    return (word >> by | word << (64 - by)) & _MASK
+def _read_file(path: Path) -> ForestDraft:
+    try:
+        content = path.read_bytes()
+    except FileNotFoundError as error:
+        raise NotFound(f"There is no model file {str(path)!r}.") from error
+    except OSError as error:
+        raise DataError(f"{str(path)!r} cannot be read: {error}.") from error
+    name = path.name
+    if content.startswith(b"tree\n"):
+        return forest_lightgbm.read(content.decode("utf-8", "replace"), name)
+    if content.lstrip()[:1] != b"{":
+        raise DataError(f"{name!r} is no model that trees are read of. {_FORMATS}")
+    try:
+        document = json.loads(content)
+    except (ValueError, RecursionError) as error:
+        raise DataError(f"{name!r} is no JSON ({error}). {_FORMATS}") from error
+    if "learner" in document:
+        return forest_xgboost.read(document, name)
+    if "features_info" in document:
+        return forest_catboost.read(document, name)
+    raise DataError(f"{name!r} is JSON, but of no model that trees are read of. {_FORMATS}")
 
 
-def _mix(low: int, high: int) -> int:
-    """Of 128 bits 64, by Murmur's multiplications."""
-    factor = 0x9DDFEA08EB382D69
-    a = ((low ^ high) * factor) & _MASK
-    a ^= a >> 47
-    b = ((high ^ a) * factor) & _MASK
-    b ^= b >> 47
-    return (b * factor) & _MASK
+_FORMATS: Final = (
+    "Save LightGBM with save_model('model.txt'), XGBoost with save_model('model.json'), "
+    "CatBoost with save_model('model.json', format='json')."
+)
 
 
 def _check_length(name: str, array: npt.NDArray[np.generic], length: int, why: str) -> None:

@@ -9,10 +9,10 @@ import numpy.typing as npt
 
 from tadka.core.error import ConfigError, DataError
 from tadka.features.definition import Definition
-from tadka.features.features import Features
+from tadka.features.features import Features, plan_of
 from tadka.features.sparse import SparseRows
 from tadka.scoring.backend import make_scorer
-from tadka.scoring.calibration import Calibration, Isotonic, Platt
+from tadka.scoring.calibration import CALIBRATIONS, Calibration
 from tadka.scoring.example import Examples
 from tadka.scoring.metric import auc, calibration_ratio, log_loss
 from tadka.scoring.precision import to_precision
@@ -84,7 +84,7 @@ class Model:
                 f"{self.definition.name!r} {self.definition.num_slots:,}; they do not belong "
                 "together."
             )
-        plan = self.features.plan(self.group) if self.features is not None else None
+        plan = plan_of(self.features, self.group) if self.features is not None else None
         self._scorer = make_scorer(kernel, plan, self.calibration)
         return self
 
@@ -104,14 +104,13 @@ class Model:
             ConfigError: The method is unknown.
             DataError: The examples cannot be read, or have one class only.
         """
-        fitters: dict[str, type[Platt | Isotonic]] = {"platt": Platt, "isotonic": Isotonic}
-        if method not in fitters:
+        if method not in CALIBRATIONS:
             raise ConfigError(
-                f"Calibration {method!r} is unknown; it must be one of {', '.join(fitters)}."
+                f"Calibration {method!r} is unknown; it must be one of {', '.join(CALIBRATIONS)}."
             )
         judged = self.examples(examples, **columns)
         margins = self.margins(judged.rows)
-        self.calibration = fitters[method].fit(margins, judged.labels, judged.weights)
+        self.calibration = CALIBRATIONS[method].fit(margins, judged.labels, judged.weights)
         return self.take(self.arrays)
 
     def to_precision(self, precision: str) -> Self:
@@ -188,7 +187,7 @@ class Model:
             ConfigError: The model is not trained.
             DataError: A row cannot be encoded, or SparseRows are not of this model's width.
         """
-        scores: npt.NDArray[np.float64] = self._ready().scores(self._encoded(rows))
+        scores: npt.NDArray[np.float64] = self._ready().scores(self.margins(rows))
         return scores
 
     def score(self, row: "Features | bytes") -> float:

@@ -15,145 +15,7 @@ from libc.math cimport exp, fabs, log1p, sqrt
 from libc.stdint cimport int32_t, int64_t, uint16_t, uint64_t
 from libc.stdlib cimport free, malloc
 
-cdef extern from *:
-    """
-    #include <math.h>
-    #include <stdint.h>
-    #include <string.h>
-
-    #if defined(__GNUC__)
-    #define TD_PREFETCH(address) __builtin_prefetch((address), 1, 2)
-    #define TD_INLINE static inline __attribute__((always_inline))
-    #else
-    #define TD_PREFETCH(address) ((void)(address))
-    #define TD_INLINE static inline
-    #endif
-    #define TD_LINE 64 /* bytes of a cache line */
-
-    TD_INLINE void td_prefetch(const void *start, int64_t num_bytes) {
-        const char *line = (const char *)((uintptr_t)start & ~(uintptr_t)(TD_LINE - 1));
-        const char *end = (const char *)start + num_bytes;
-        for (; line < end; line += TD_LINE) TD_PREFETCH(line);
-    }
-
-    /* Four lanes at a time: loops of constant length over local copies become vector instructions
-       on every architecture, and the copies tell the compiler that nothing overlaps. */
-    #define TD_LANES(i) for (int i = 0; i < 4; i++)
-
-    /* AdaGrad on the linear weights of one row, all from their state before the row: a slot that
-       the row names twice gets both steps. */
-    TD_INLINE void td_step_linear(float *linear, const int32_t *slots, const float *values,
-                                  int64_t num, float *restrict w, float *restrict n,
-                                  float kappa, float rate, float l2) {
-        for (int64_t i = 0; i < num; i++) {
-            float gradient = kappa * values[i] + l2 * w[i];
-            float square = gradient * gradient;
-            w[i] = rate * gradient / sqrtf(n[i] + square);
-            n[i] = square;
-        }
-        for (int64_t i = 0; i < num; i++) {
-            float *pair = linear + 2 * (int64_t)slots[i];
-            pair[0] -= w[i];
-            pair[1] += n[i];
-        }
-    }
-
-    /* AdaGrad of k weights at `cell` (their accumulators follow them). */
-    TD_INLINE void td_step_fm(float *cell, const float *sums, int k, float kappa, float x,
-                              float rate, float l2) {
-        int d = 0;
-        float scale = kappa * x;
-        for (; d + 4 <= k; d += 4) {
-            float v[4], n[4], s[4], g[4];
-            memcpy(v, cell + d, sizeof v);
-            memcpy(n, cell + k + d, sizeof n);
-            memcpy(s, sums + d, sizeof s);
-            TD_LANES(i) g[i] = scale * (s[i] - v[i] * x) + l2 * v[i];
-            TD_LANES(i) n[i] += g[i] * g[i];
-            TD_LANES(i) v[i] -= rate * g[i] / sqrtf(n[i]);
-            memcpy(cell + d, v, sizeof v);
-            memcpy(cell + k + d, n, sizeof n);
-        }
-        for (; d < k; d++) {
-            float v = cell[d];
-            float g = scale * (sums[d] - v * x) + l2 * v;
-            float n = cell[k + d] + g * g;
-            cell[k + d] = n;
-            cell[d] = v - rate * g / sqrtf(n);
-        }
-    }
-
-    TD_INLINE void td_sum_fm(const float *cell, float *sums, float *squares, int k, float x) {
-        for (int d = 0; d < k; d++) {
-            float part = cell[d] * x;
-            sums[d] += part;
-            squares[d] += part * part;
-        }
-    }
-
-    /* One pair of FFM: sums[d] += a[d] * b[d] * x. */
-    TD_INLINE void td_sum_ffm(const float *restrict a, const float *restrict b,
-                              float *restrict sums, int k, float x) {
-        int d = 0;
-        for (; d + 4 <= k; d += 4) TD_LANES(i) sums[d + i] += a[d + i] * b[d + i] * x;
-        for (; d < k; d++) sums[d] += a[d] * b[d] * x;
-    }
-
-    TD_INLINE void td_step_ffm(float *a, float *b, int k, float kappa, float rate, float l2) {
-        int d = 0;
-        for (; d + 4 <= k; d += 4) {
-            float va[4], vb[4], na[4], nb[4], ga[4], gb[4];
-            memcpy(va, a + d, sizeof va);
-            memcpy(vb, b + d, sizeof vb);
-            memcpy(na, a + k + d, sizeof na);
-            memcpy(nb, b + k + d, sizeof nb);
-            TD_LANES(i) ga[i] = kappa * vb[i] + l2 * va[i];
-            TD_LANES(i) gb[i] = kappa * va[i] + l2 * vb[i];
-            TD_LANES(i) na[i] += ga[i] * ga[i];
-            TD_LANES(i) nb[i] += gb[i] * gb[i];
-            TD_LANES(i) va[i] -= rate * ga[i] / sqrtf(na[i]);
-            TD_LANES(i) vb[i] -= rate * gb[i] / sqrtf(nb[i]);
-            memcpy(a + d, va, sizeof va);
-            memcpy(a + k + d, na, sizeof na);
-            memcpy(b + d, vb, sizeof vb);
-            memcpy(b + k + d, nb, sizeof nb);
-        }
-        for (; d < k; d++) {
-            float va = a[d], vb = b[d];
-            float ga = kappa * vb + l2 * va, gb = kappa * va + l2 * vb;
-            float na = a[k + d] + ga * ga, nb = b[k + d] + gb * gb;
-            a[k + d] = na;
-            b[k + d] = nb;
-            a[d] = va - rate * ga / sqrtf(na);
-            b[d] = vb - rate * gb / sqrtf(nb);
-        }
-    }
-
-    /* All pairs of one row; k is a constant where this is called with one. */
-    TD_INLINE void td_sums_ffm(float *const *blocks, const int32_t *columns, const float *values,
-                               int64_t num, float scale, float *out, int k,
-                               float *const *ahead, int64_t num_ahead, int64_t block_bytes) {
-        float sums[4] = {0, 0, 0, 0}; /* in registers while k is 4 */
-        for (int64_t i = 0; i < num; i++) {
-            if (i < num_ahead) td_prefetch(ahead[i], block_bytes);
-            for (int64_t j = i + 1; j < num; j++) {
-                float x = values[i] * values[j] * scale;
-                td_sum_ffm(blocks[i] + columns[j], blocks[j] + columns[i], k == 4 ? sums : out, k, x);
-            }
-        }
-        if (k == 4) memcpy(out, sums, sizeof sums);
-    }
-
-    TD_INLINE void td_steps_ffm(float *const *blocks, const int32_t *columns, const float *values,
-                                int64_t num, float scale, int k, float kappa, float rate,
-                                float l2) {
-        for (int64_t i = 0; i < num; i++)
-            for (int64_t j = i + 1; j < num; j++) {
-                float x = values[i] * values[j] * scale;
-                td_step_ffm(blocks[i] + columns[j], blocks[j] + columns[i], k, kappa * x, rate, l2);
-            }
-    }
-    """
+cdef extern from "update.h":
     void td_prefetch(const void* start, int64_t num_bytes) noexcept nogil
     void td_step_linear(float* linear, const int32_t* slots, const float* values, int64_t num,
                         float* w, float* n, float kappa, float rate, float l2) noexcept nogil
@@ -514,3 +376,177 @@ def run(
         loss = work(&job, first, last)
     free(memory)
     return loss
+
+
+# Reading of libffm's and libsvm's text.
+
+cdef double[23] POWERS = [
+    1e0, 1e1, 1e2, 1e3, 1e4, 1e5, 1e6, 1e7, 1e8, 1e9, 1e10, 1e11,
+    1e12, 1e13, 1e14, 1e15, 1e16, 1e17, 1e18, 1e19, 1e20, 1e21, 1e22,
+]
+
+
+cdef inline bint is_blank(unsigned char c) noexcept nogil:
+    return c == 32 or c == 9 or c == 13
+
+
+cdef inline bint is_digit(unsigned char c) noexcept nogil:
+    return 48 <= c <= 57
+
+
+cdef double slow_number(const unsigned char* text, int64_t num) noexcept with gil:
+    try:
+        return float(text[:num])
+    except (ValueError, OverflowError):
+        return float("nan")
+
+
+cdef int64_t read_number(const unsigned char* text, int64_t at, int64_t end, double* out) noexcept nogil:
+    """Place after the decimal number at `at`, or -1."""
+    cdef int64_t begin = at, num_digits = 0, power = 0, exponent = 0
+    cdef uint64_t mantissa = 0
+    cdef bint is_negative = False, is_long = False, sinks = False
+    if at < end and (text[at] == 43 or text[at] == 45):
+        is_negative = text[at] == 45
+        at += 1
+    while at < end and is_digit(text[at]):
+        if mantissa < <uint64_t>900000000000000:
+            mantissa = mantissa * 10 + (text[at] - 48)
+        else:
+            is_long = True
+        num_digits += 1
+        at += 1
+    if at < end and text[at] == 46:
+        at += 1
+        while at < end and is_digit(text[at]):
+            if mantissa < <uint64_t>900000000000000:
+                mantissa = mantissa * 10 + (text[at] - 48)
+                power -= 1
+            else:
+                is_long = True
+            num_digits += 1
+            at += 1
+    if num_digits == 0:
+        return -1
+    if at < end and (text[at] == 101 or text[at] == 69):
+        at += 1
+        if at < end and (text[at] == 43 or text[at] == 45):
+            sinks = text[at] == 45
+            at += 1
+        if at == end or not is_digit(text[at]):
+            return -1
+        while at < end and is_digit(text[at]):
+            if exponent < 100000:
+                exponent = exponent * 10 + (text[at] - 48)
+            at += 1
+        power += -exponent if sinks else exponent
+    # Both factors are exact, so that one rounding remains, as in strtod.
+    if is_long or power < -22 or power > 22:
+        out[0] = slow_number(text + begin, at - begin)
+        return at
+    out[0] = <double>mantissa / POWERS[-power] if power < 0 else <double>mantissa * POWERS[power]
+    if is_negative:
+        out[0] = -out[0]
+    return at
+
+
+cdef inline int64_t read_index(const unsigned char* text, int64_t at, int64_t end, int64_t* out) noexcept nogil:
+    """Place after the digits at `at`, or -1; what is beyond 2^40 is not told apart."""
+    cdef int64_t begin = at, value = 0
+    while at < end and is_digit(text[at]):
+        if value < <int64_t>1 << 40:
+            value = value * 10 + (text[at] - 48)
+        at += 1
+    out[0] = value
+    return at if at > begin else -1
+
+
+def count(const unsigned char[::1] text):
+    cdef int64_t i, lines = 1, colons = 0
+    with nogil:
+        for i in range(text.shape[0]):
+            lines += text[i] == 10
+            colons += text[i] == 58
+    return lines, colons
+
+
+def parse(
+    const unsigned char[::1] text,
+    int64_t[::1] starts,
+    int32_t[::1] slots,
+    float[::1] values,
+    uint16_t[::1] features,
+    float[::1] labels,
+    *,
+    bint has_fields,
+):
+    cdef int64_t num_rows = 0, num_entries = 0, line = 0, begin = -1, at = 0
+    cdef int64_t end = text.shape[0]
+    if end:
+        with nogil:
+            begin = parse_text(&text[0], end, starts, slots, values, features, labels, has_fields,
+                               &num_rows, &num_entries, &line)
+    if begin < 0:
+        return num_rows, num_entries, line, -1, -1
+    at = begin
+    while at < end and text[at] != 10 and not is_blank(text[at]):
+        at += 1
+    return num_rows, num_entries, line, begin, at
+
+
+cdef int64_t parse_text(
+    const unsigned char* text, int64_t end, int64_t[::1] starts, int32_t[::1] slots,
+    float[::1] values, uint16_t[::1] features, float[::1] labels, bint has_fields,
+    int64_t* num_rows, int64_t* num_entries, int64_t* num_lines,
+) noexcept nogil:
+    """Place of the token that could not be read, or -1."""
+    cdef int64_t at = 0, begin, feature = 0, slot, row = 0, entry = 0, line = 0
+    cdef double value
+    cdef float narrow
+    starts[0] = 0
+    while True:
+        while at < end and (is_blank(text[at]) or text[at] == 10):
+            line += text[at] == 10
+            at += 1
+        if at == end:
+            break
+        num_lines[0] = line
+        begin = at
+        at = read_number(text, at, end, &value)
+        if at < 0 or value - value != 0 or (at < end and text[at] != 10 and not is_blank(text[at])):
+            return begin
+        labels[row] = <float>value
+        while True:
+            while at < end and is_blank(text[at]):
+                at += 1
+            if at == end or text[at] == 10:
+                break
+            if text[at] == 35:  # a comment, as svmlight has them
+                while at < end and text[at] != 10:
+                    at += 1
+                break
+            begin = at
+            if has_fields:
+                at = read_index(text, at, end, &feature)
+                if at < 0 or at == end or text[at] != 58 or feature > 65535:
+                    return begin
+                at += 1
+            at = read_index(text, at, end, &slot)
+            if at < 0 or at == end or text[at] != 58 or slot > 2147483646:
+                return begin
+            at = read_number(text, at + 1, end, &value)
+            if at < 0 or (at < end and text[at] != 10 and not is_blank(text[at])):
+                return begin
+            narrow = <float>value
+            if narrow - narrow != 0:  # NaN, or beyond float32
+                return begin
+            slots[entry] = <int32_t>slot
+            values[entry] = narrow
+            features[entry] = <uint16_t>feature
+            entry += 1
+        row += 1
+        starts[row] = entry
+        num_rows[0] = row
+        num_entries[0] = entry
+    num_lines[0] = line
+    return -1

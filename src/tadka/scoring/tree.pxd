@@ -35,6 +35,10 @@ cdef class ForestKernel:
     cdef bint single_row, single_sum, drops_fraction_first
     cdef double start, scale, divisor, shift
 
+    cdef void _fill(
+        self, Node *node, Py_ssize_t split, uint32_t slot,
+        const double[::1] thresholds, const int64_t[::1] first_words,
+    ) noexcept
     cdef double margin(self, const double *row) noexcept nogil
     cdef void prepare(self, const double *row, Bound *values) noexcept nogil
     cdef double walk(self, const Bound *values) noexcept nogil

@@ -26,7 +26,7 @@ cdef extern from "<stdlib.h>" nogil:
 import numpy as np
 
 from tadka.core.error import DataError
-from tadka.scoring.forest import ZERO as LARGEST_ZERO
+from tadka.scoring.forest_draft import ZERO as LARGEST_ZERO
 
 cdef enum:
     LANES = 8            # trees walked in step
@@ -46,17 +46,16 @@ cdef inline uint32_t goes_right(
 ) noexcept nogil:
     """1 if a node sends the prepared row right. mode: 0 numeric, 1 some categories, 2 many."""
     cdef uint32_t slot = node.slot
-    cdef Bound value = values[slot]
-    cdef uint32_t right = not (value.threshold <= node.bound.threshold)
-    cdef uint32_t by_code
+    cdef uint32_t right = not (values[slot].threshold <= node.bound.threshold)
+    cdef uint64_t word, code
     if mode:
+        word = node.bound.mask
+        code = values[slot].mask
+        if mode == 2 and slot < num_wide:
+            word = sets[word + (code >> 6)]
         # Both answers are computed and one is masked out: a branch would be mispredicted.
-        by_code = <uint32_t> ((node.bound.mask >> (value.mask & 63)) & 1) ^ 1
-        right ^= (right ^ by_code) & (0 - <uint32_t> (slot < num_categorical))
-    if mode == 2 and slot < num_wide:
-        right = <uint32_t> (
-            (sets[node.bound.first + (value.mask >> 6)] >> (value.mask & 63)) & 1
-        ) ^ 1
+        word = ~(word >> (code & 63)) & <uint64_t> (slot < num_categorical)
+        right = (right & <uint32_t> (slot >= num_categorical)) | <uint32_t> word
     return right
 
 
@@ -404,6 +403,11 @@ cdef class ForestKernel:
                 total = walk_levels(
                     self.nodes, values, self.sets, self.num_trees, 0, 0, self.start,
                     self.depths, self.leaves, 0,
+                )
+            elif mode == 1:
+                total = walk_levels(
+                    self.nodes, values, self.sets, self.num_trees, self.num_categorical, 0,
+                    self.start, self.depths, self.leaves, 1,
                 )
             else:
                 total = walk_levels(

@@ -3,12 +3,13 @@
 from typing import Any, ClassVar
 
 import numpy as np
+import numpy.typing as npt
 
 from tadka.core.error import ConfigError, DataError
 from tadka.features.features import Features
-from tadka.scoring.backend import make_forest_kernel
+from tadka.scoring.backend import make_forest_kernel, make_matrix_kernel
 from tadka.scoring.forest import Forest, flatten
-from tadka.scoring.matrix import columns
+from tadka.scoring.matrix import NUMBER, columns
 from tadka.scoring.model import Model
 
 
@@ -50,6 +51,11 @@ class Trees(Model):
             DataError: The file is damaged.
         """
         forest = flatten(model)
+        if forest.link != "logistic":
+            raise ConfigError(
+                f"The trees predict by the link {forest.link!r}; scores are probabilities, so "
+                "train them with a binary log loss."
+            )
         trees = cls(features, group=group)
         if trees.definition is not None:
             names = [feature.name for feature in trees.definition.features]
@@ -58,7 +64,7 @@ class Trees(Model):
                     f"The trees were grown on {forest.num_features} columns; "
                     f"{trees.definition.name!r} has {len(names)} features."
                 )
-            given = list(forest.feature_names)
+            given = [str(name) for name in forest.names]
             # A library that was given a plain matrix makes up names of its own; those say nothing.
             if set(given) & set(names) and given != names:
                 wrong = next(n for n in range(len(names)) if given[n] != names[n])
@@ -70,12 +76,37 @@ class Trees(Model):
 
     def make_kernel(self) -> Any:
         """The forward pass over `self.arrays`."""
-        layout = columns(self.definition) if self.definition is not None else None
-        return make_forest_kernel(Forest.from_arrays(self.arrays), layout)
+        self.forest = Forest.from_arrays(self.arrays)
+        if self.definition is None:
+            num_columns = self.forest.num_features
+            layout = [(NUMBER, column, -1) for column in range(num_columns)]
+            return make_forest_kernel(self.forest, np.array(layout, np.int32), num_columns)
+        return make_forest_kernel(self.forest, columns(self.definition), self.num_slots)
 
     @property
     def num_slots(self) -> int:
         """S: slots of the features; without a feature class, columns of the matrix."""
         if self.definition is not None:
             return self.definition.num_slots
-        return Forest.from_arrays(self.arrays).num_features
+        return self.forest.num_features
+
+    def margins(self, rows: Any) -> npt.NDArray[np.float64]:
+        """Log-odds before the sigmoid and the calibration.
+
+        Args:
+            rows: As `predict` takes them; also the matrix itself, float64 of shape (B, F).
+
+        Returns:
+            Shape (B,).
+        """
+        if isinstance(rows, np.ndarray):
+            self._ready()
+            matrix = np.ascontiguousarray(rows, np.float64)
+            if matrix.ndim != 2 or matrix.shape[1] != self.forest.num_features:
+                raise DataError(
+                    f"The matrix has shape {matrix.shape}; the trees want "
+                    f"(rows, {self.forest.num_features})."
+                )
+            margins: npt.NDArray[np.float64] = make_matrix_kernel(self.forest).margins(matrix)
+            return margins
+        return super().margins(rows)

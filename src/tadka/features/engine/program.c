@@ -523,34 +523,33 @@ static int absolute(td_value *out, const td_value *a) {
 /* ---------------------------------------------------------------- times */
 
 typedef struct {
-    int64_t year;
-    int month, day;
+    int year, month, day;
 } td_date;
 
 /* Source: Howard Hinnant, "chrono-Compatible Low-Level Date Algorithms" (2021), civil_from_days:
-   eras of 400 years that begin on the 1st of March, so that the leap day comes last. */
-static td_date date_of_days(int64_t days) {
+   eras of 400 years that begin on the 1st of March, so that the leap day comes last. All times of 64
+   bits lie within 800 eras of 1970, so that unsigned numbers of 32 bits do. */
+static td_date date_of_time(int64_t i) {
     td_date date;
-    days += 719468; /* from 0000-03-01 */
-    const int64_t era = floor_divide(days, 146097);
-    const int64_t day_of_era = days - era * 146097;
-    const int64_t year_of_era = (day_of_era - day_of_era / 1460 + day_of_era / 36524 - day_of_era / 146096) / 365;
-    const int64_t day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
-    const int64_t month = (5 * day_of_year + 2) / 153; /* 0 is March */
+    const uint32_t days = (uint32_t)(floor_divide(i, DAY) + 719468 + 800 * 146097); /* 719468: from 0000-03-01 */
+    const uint32_t era = days / 146097, day_of_era = days % 146097;
+    const uint32_t year_of_era = (day_of_era - day_of_era / 1460 + day_of_era / 36524 - day_of_era / 146096) / 365;
+    const uint32_t day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
+    const uint32_t month = (5 * day_of_year + 2) / 153; /* 0 is March */
     date.day = (int)(day_of_year - (153 * month + 2) / 5 + 1);
     date.month = (int)(month < 10 ? month + 3 : month - 9);
-    date.year = year_of_era + era * 400 + (date.month <= 2);
+    date.year = (int)(year_of_era + era * 400) - 800 * 400 + (date.month <= 2);
     return date;
 }
 
 static int64_t part_of_time(uint8_t code, int64_t i) {
     switch (code) {
     case TD_OP_YEAR:
-        return date_of_days(floor_divide(i, DAY)).year;
+        return date_of_time(i).year;
     case TD_OP_MONTH:
-        return date_of_days(floor_divide(i, DAY)).month;
+        return date_of_time(i).month;
     case TD_OP_DAY:
-        return date_of_days(floor_divide(i, DAY)).day;
+        return date_of_time(i).day;
     case TD_OP_MINUTE:
         return modulo(i, 3600 * SECOND) / (60 * SECOND);
     case TD_OP_SECOND:

@@ -1,0 +1,122 @@
+"""Which forward pass runs: the compiled one or NumPy's. Both give equal bits."""
+
+import os
+import warnings
+from collections.abc import Callable
+from functools import cache
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from tadka.core.error import ConfigError, DataError
+from tadka.features.plan import Plan
+from tadka.scoring import reference, scorer_reference
+from tadka.scoring.calibration import Calibration
+from tadka.scoring.forest import Forest
+from tadka.scoring.parameters import Parameters
+
+try:
+    from tadka.scoring import kernel, scorer, tree
+except ImportError:  # built without a compiler
+    kernel = scorer = tree = None  # type: ignore[assignment]
+
+KINDS = ("linear", "fm", "ffm", "dense")
+
+
+def is_native() -> bool:
+    """Whether the compiled kernels run: they are there, and `TADKA_NATIVE` is not 0.
+
+    Where they are missing unasked for, a RuntimeWarning says so once per process.
+    """
+    if os.environ.get("TADKA_NATIVE") == "0":
+        return False
+    if kernel is None:
+        _warn()
+        return False
+    return True
+
+
+def make_kernel(
+    kind: str, parameters: Parameters, *, dim: int | None = None, normalize: bool = False
+) -> Any:
+    """The forward pass of a model over its parameters, which are kept and not copied.
+
+    Args:
+        kind: `"linear"`, `"fm"`, `"ffm"` or `"dense"`.
+        parameters: Arrays by name; see `tadka.scoring.reference`.
+        dim: Latent dimensions that `latent` must have (fm and ffm); None for any.
+        normalize: Whether ffm divides the pairs of a row by the sum of its squared values.
+
+    Returns:
+        A kernel with `margins(rows, threads)`, `bind(rows)`, `num_slots` and `num_features`.
+
+    Raises:
+        ConfigError: The kind is not known.
+        DataError: An array is missing, not known, or of a wrong type or shape.
+    """
+    kernels: Any = kernel if is_native() else reference
+    makers: dict[str, Callable[[], Any]] = {
+        "linear": lambda: kernels.LinearKernel(parameters),
+        "fm": lambda: kernels.FmKernel(parameters),
+        "ffm": lambda: kernels.FfmKernel(parameters, normalize=normalize),
+        "dense": lambda: kernels.DenseKernel(parameters),
+    }
+    if kind not in makers:
+        raise ConfigError(f"Kind {kind!r} is not known; it must be one of {', '.join(KINDS)}.")
+    made = makers[kind]()
+    if dim is not None and kind in {"fm", "ffm"} and parameters["latent"].shape[-1] != dim:
+        raise DataError(
+            f"'latent' has {parameters['latent'].shape[-1]} dimensions and the model {dim}; they "
+            "do not belong together."
+        )
+    return made
+
+
+def make_forest_kernel(forest: Forest, layout: npt.NDArray[np.int32], num_slots: int) -> Any:
+    """Trees over encoded rows.
+
+    Args:
+        forest: The trees.
+        layout: What `tadka.scoring.matrix.columns` gives, shape (F, 3).
+        num_slots: Slots of the rows.
+
+    Returns:
+        A kernel, as `make_kernel` gives.
+    """
+    kernels: Any = scorer if is_native() else scorer_reference
+    return kernels.TreesKernel(forest, layout, num_slots)
+
+
+def make_matrix_kernel(forest: Forest) -> Any:
+    """Trees over the matrix they were grown on: an object with `margins(matrix_BF)`."""
+    return tree.ForestKernel(forest) if is_native() else forest
+
+
+def make_scorer(forward: Any, plan: Plan | None, calibration: Calibration | None) -> Any:
+    """The whole way from rows to scores.
+
+    Args:
+        forward: What `make_kernel` or `make_forest_kernel` gives.
+        plan: What makes entries of messages; None for a model without a feature class.
+        calibration: The last step; None for none.
+
+    Returns:
+        An object with `margins(rows, threads)`, `scores(margins)` and `score(message)`.
+    """
+    engine = plan.engine if plan is not None else None
+    if is_native() and (plan is None or engine is not None):
+        step = None if calibration is None else (calibration.method, calibration.to_array())
+        return scorer.Scorer(forward, engine, step)
+    return scorer_reference.Scorer(forward, plan, calibration)
+
+
+@cache
+def _warn() -> None:
+    warnings.warn(
+        "tadka.scoring.kernel is not built: scores come from NumPy, hundreds of times slower for "
+        "single rows, with equal results. Install tadka again where a C compiler and the headers "
+        "of Python are. TADKA_NATIVE=0 turns this warning off.",
+        RuntimeWarning,
+        stacklevel=4,
+    )
