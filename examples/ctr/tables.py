@@ -18,7 +18,18 @@ def read_frappe(data: Path) -> Split:
 
 
 def _frappe(file: Path) -> pa.Table:
-    names = "user item daytime weekday is_weekend homework cost weather country city".split()
+    names = [
+        "user",
+        "item",
+        "daytime",
+        "weekday",
+        "is_weekend",
+        "homework",
+        "cost",
+        "weather",
+        "country",
+        "city",
+    ]
     lines = [line.split() for line in file.read_text().splitlines()]
     columns = {
         name: pa.array([int(line[place].partition(":")[0]) for line in lines])

@@ -13,8 +13,8 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
+from tadka.cli import features
 from tadka.cli.demo import demo
-from tadka.cli.features import app as features
 from tadka.core.error import ConfigError, StageError, TadkaError
 
 FAILED, WRONG_USAGE, INTERRUPTED = 1, 2, 130
@@ -112,7 +112,7 @@ app.command(
       tadka demo --ratings ml-100k --out demo-100k
       tadka demo --epochs 2 --json --progress none"""
 )(demo)
-app.add_typer(features)
+app.add_typer(features.app)
 
 
 @app.callback(

@@ -137,7 +137,7 @@ def proto(
         raise ConfigError(
             "--out and --update were both given; --update writes the class's own file."
         )
-    declaration = cls._declaration  # noqa: SLF001 - the command is part of the class
+    declaration = cls._declaration
     path = declaration.proto
     if path is None:
         raise ConfigError(
@@ -163,7 +163,7 @@ def proto(
     epilog="""\b
     Examples:
       tadka features vocabulary rows:Impression site --data rows.parquet --out sites.txt
-      tadka features vocabulary rows:Impression site --data rows.parquet --out s.txt --min-count 5""",
+      tadka features vocabulary rows:Impression hour --data a.csv --out hours.txt --min-count 5""",
 )
 def vocabulary(
     name: _CLASS,
@@ -184,12 +184,12 @@ def vocabulary(
     ] = 1,
     progress: Annotated[ProgressMode, _PROGRESS] = ProgressMode.AUTO,
 ) -> None:
-    """Write the words of a field or property, the most frequent first, for Vocabulary(file=...)."""
+    """Write the words of a field or property for Vocabulary(file=...), frequent ones first."""
     require("pyarrow", extra="arrow")
     cls = find_class(name)
     counts: Counter[str] = Counter()
     done = 0
-    members = {field.name for field in cls._declaration.fields}  # noqa: SLF001 - as above
+    members = {field.name for field in cls._declaration.fields}
     columns = [feature] if feature in members else sorted(members)
     with Progress(progress.value) as shown:
         for table, total in _tables(data, columns, 0):

@@ -12,6 +12,7 @@ import hashlib
 import inspect
 import types
 from collections.abc import Callable
+from datetime import datetime, timedelta, timezone
 from typing import Any
 
 from tadka.features.source import NotCompiled, read_source
@@ -24,7 +25,9 @@ _OPERATORS = {
     "USub": "-", "UAdd": "+", "Invert": "~",
 }  # fmt: skip
 _UNTOLD = {"ctx", "kind", "type_comment", "type_params", "decorator_list", "returns", "annotation"}
-_PLAIN = (bool, int, float, complex, str, bytes, type(None), range)
+_PLAIN = (
+    bool, bytes, complex, datetime, float, int, range, str, timedelta, timezone, type(None)
+)  # fmt: skip
 
 
 def body_of(cls: type, function: Callable[..., Any]) -> str:
@@ -38,34 +41,45 @@ def body_of(cls: type, function: Callable[..., Any]) -> str:
         Equal for functions that say the same; never empty.
     """
     told: dict[str, str] = {}
-    main = _tell(cls, function, told)
+    main = _tell(cls, function, told, has_self=True)
     return "; ".join([main, *(f"{name} = {text}" for name, text in sorted(told.items()) if text)])
 
 
-def _tell(cls: type, function: Any, told: dict[str, str]) -> str:
+def _tell(cls: type, function: Any, told: dict[str, str], *, has_self: bool) -> str:
     """Text of a function; the texts of what it names are added to `told`."""
     try:
         source = read_source(function)
     except NotCompiled:
         return _code(function.__code__)
     statements, args = source.body, source.parameters
-    this = args[0] if args else ""
+    this = args[0] if args and has_self else ""
     for node in ast.walk(ast.Module(statements, [])):
         if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name):
             if node.value.id == this:
                 _tell_attribute(cls, node.attr, told)
+            else:
+                _tell_member(source.lookup(node.value.id), node.attr, told)
         elif isinstance(node, ast.Name) and node.id not in args:
             _tell_name(cls, node.id, function, told)
-    head = "" if args == [this] else f"({', '.join(args[1:])}) "
+    head = "" if args == [this] else f"({', '.join(args[has_self:])}) "
     defaults = "".join(f"[{_text(node, this)}] " for node in source.args.defaults)
     return head + defaults + " ".join(_text(node, this) for node in statements)
 
 
 def _tell_attribute(cls: type, name: str, told: dict[str, str]) -> None:
     found = inspect.getattr_static(cls, name, None)
+    has_self = not isinstance(found, staticmethod)
     found = getattr(found, "fget", None) or getattr(found, "__func__", found)
     if f"self.{name}" not in told and name not in getattr(cls, "__dataclass_fields__", {}):
-        _tell_value(cls, f"self.{name}", found, told)
+        _tell_value(cls, f"self.{name}", found, told, has_self=has_self)
+
+
+def _tell_member(owner: Any, name: str, told: dict[str, str]) -> None:
+    """A constant of another module, which the compiler builds in."""
+    if isinstance(owner, types.ModuleType):
+        plain = _plain(getattr(owner, name, _plain))
+        if plain is not None:
+            told[f"{owner.__name__}.{name}"] = plain
 
 
 def _tell_name(cls: type, name: str, function: Any, told: dict[str, str]) -> None:
@@ -81,11 +95,13 @@ def _tell_name(cls: type, name: str, function: Any, told: dict[str, str]) -> Non
         _tell_value(cls, name, function.__globals__[name], told)
 
 
-def _tell_value(cls: type, name: str, value: Any, told: dict[str, str]) -> None:
+def _tell_value(
+    cls: type, name: str, value: Any, told: dict[str, str], *, has_self: bool = False
+) -> None:
     told[name] = ""  # before the walk, which may come back here
     if isinstance(value, types.FunctionType):
         if value.__module__ == cls.__module__ or name.startswith("self."):
-            told[name] = f"({_tell(cls, value, told)})"
+            told[name] = f"({_tell(cls, value, told, has_self=has_self)})"
         else:
             told[name] = f"{value.__module__}.{value.__qualname__}"
     elif isinstance(value, types.ModuleType | type | types.BuiltinFunctionType):

@@ -2,6 +2,7 @@
 
 import ast
 import functools
+import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -138,6 +139,8 @@ class _Compiler(Expressions):
         return _merged(frame.gives)._replace(register=dst)
 
     def _check_parameters(self, source: Source, count: int) -> None:
+        if source.function.__code__.co_flags & inspect.CO_GENERATOR:
+            raise NotCompiled("yield", source.line)
         given = source.args
         if given.vararg or given.kwarg or given.kwonlyargs or len(source.parameters) != count:
             raise NotCompiled(f"the parameters of {source.name}", source.line)

@@ -19,7 +19,7 @@ from tadka.features.encoding import (
 )
 
 FORMAT = 1
-"""Of the definition and of the encoding rules; part of the hash, so that a change of either shows."""
+"""Of the definition and of the encoding rules; part of the hash, so that a change shows."""
 
 TYPES = ("bool", "datetime", "float", "int", "str")
 
@@ -235,12 +235,12 @@ def _compare(kind: str, mine: Sequence[Any], theirs: Sequence[Any], describe: An
     there = {item.name: item for item in theirs}
     found = [f"{kind} {name!r} is here only" for name in here if name not in there]
     found += [f"{kind} {name!r} is there only" for name in there if name not in here]
-    for name in here:
+    for name, item in here.items():
         if name in there:
-            ours, others = describe(here[name]), describe(there[name])
+            ours, others = describe(item), describe(there[name])
             found += [
-                f"{part} of {kind} {name!r} is {ours[part]} here and {others[part]} there"
-                for part in ours
-                if ours[part] != others[part]
+                f"{part} of {kind} {name!r} is {our} here and {others[part]} there"
+                for part, our in ours.items()
+                if our != others[part]
             ]
     return found

@@ -4,6 +4,7 @@ A missing value (None, and for numbers NaN) has a slot of its own under every en
 model can learn what its absence means.
 """
 
+import itertools
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -106,7 +107,7 @@ class Buckets:
         edges = tuple(float(edge) for edge in self.edges)
         if not edges or any(math.isnan(edge) for edge in edges):
             raise ConfigError(f"Buckets has the edges {edges}; give at least one number, no NaN.")
-        if any(high <= low for low, high in zip(edges, edges[1:], strict=False)):
+        if any(high <= low for low, high in itertools.pairwise(edges)):
             raise ConfigError(f"Buckets has the edges {edges}; each must be above the one before.")
         object.__setattr__(self, "edges", edges)
 

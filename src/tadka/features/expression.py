@@ -267,6 +267,8 @@ class Expressions:
                 return self._subscript(node, dst)
             case ast.List(elts=nodes):
                 return self._list(nodes, dst)
+            case ast.Constant(value=value):
+                raise NotCompiled(f"a constant of type {type(value).__name__}")
         raise NotCompiled(_REFUSED.get(type(node), f"a {type(node).__name__}"))
 
     def _apply(self, code: Code, dst: int, value: Value, kinds: Kind, *, b: int = 0) -> Value:

@@ -64,15 +64,15 @@ def missing_hash(seed: int) -> int:
     return hash_text(b"", seed + 1)
 
 
-def slot_of(hash: int, offset: int, width: int) -> int:
+def slot_of(code: int, offset: int, width: int) -> int:
     """The slot in [offset, offset + width) that a hash falls into.
 
     Args:
-        hash: From 0 to 2**64 - 1.
+        code: A hash, from 0 to 2**64 - 1.
         offset: First slot of the feature.
         width: Number of its slots.
     """
-    return offset + (hash * width >> 64)
+    return offset + (code * width >> 64)
 
 
 def _read(data: bytes, at: int, size: int = 8) -> int:

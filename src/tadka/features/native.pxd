@@ -209,6 +209,7 @@ cdef class Engine:
     # `row` is a number for the message of an error, or None.
     cdef int finish(self, Scratch scratch, td_status status, object row) except -1
 
+    cdef int _check(self) except -1
     cdef td_status _append(self, const char *data, size_t size, Scratch scratch) noexcept nogil
     cdef int _encode(self, Scratch scratch, object instance, list values, object row) except -1
     cdef int _preset(self, Scratch scratch, object instance, object row, list keep) except -1

@@ -355,8 +355,7 @@ cdef class Scratch:
     """
 
     def __cinit__(self, Engine engine not None):
-        if engine.plan == NULL:
-            raise ConfigError("The engine was not made.")
+        engine._check()
         check_memory(td_scratch_init(&self.c, engine.plan))
         self.engine = engine
 
@@ -427,6 +426,11 @@ cdef class Engine:
 
     def __dealloc__(self):
         td_plan_free(self.plan)
+
+    cdef int _check(self) except -1:
+        if self.plan == NULL:
+            raise ConfigError("The engine was not made; call Engine with all that it needs.")
+        return 0
 
     cdef int encode_message(self, const char *data, size_t size, Scratch scratch) except -1:
         cdef td_status status = self.try_message(data, size, scratch)
@@ -612,6 +616,7 @@ cdef class Engine:
         Raises:
             DataError: A message cannot be read, or one of its properties evaluated.
         """
+        self._check()
         cdef list items = list(messages)
         cdef Py_ssize_t n = len(items), r
         cdef bytearray memory = bytearray((n + 1) * (sizeof(void *) + sizeof(size_t)))
@@ -658,6 +663,7 @@ cdef class Engine:
         Raises:
             DataError: A value cannot be that of its field, or a property cannot be evaluated.
         """
+        self._check()
         cdef list items = list(instances)
         cdef Py_ssize_t n = len(items), r
         cdef bint is_scalar = self.plan.is_scalar, is_set
@@ -698,6 +704,7 @@ cdef class Engine:
         Raises:
             DataError: A column is not as said, or a row cannot be encoded.
         """
+        self._check()
         cdef Columns columns = Columns(batch, self.definition.fields)
         cdef int64_t n = columns.length, piece
         cdef bint is_direct = self.plan.is_scalar and self.is_plain

@@ -22,9 +22,9 @@ from tadka.features.sparse import SparseRows
 from tadka.features.wire import Wire
 
 try:  # an extension: not there without a C compiler
-    from tadka.features import native
+    from tadka.features.native import Engine as Engine
 except ImportError:
-    native = None  # type: ignore[assignment]
+    Engine = None  # type: ignore[assignment,misc]
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -133,11 +133,11 @@ class Plan:
         return programs
 
     def _make_engine(self) -> Any:
-        if native is None:
+        if Engine is None:
             _warn_once()
             return None
         places = {field.name: i for i, field in enumerate(self.definition.fields)}
-        return native.Engine(
+        return Engine(
             self.definition,
             [places.get(member.name, -1) for member in self.reference.members],
             [p if isinstance(p, Program) else None for p in self._programs],

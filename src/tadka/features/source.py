@@ -62,14 +62,16 @@ class Source:
 
     @property
     def assigned(self) -> list[str]:
-        """Names that the body assigns, each once."""
+        """Names that are local, each once; a parameter only if it is assigned again."""
         stored = (
             node.id
             for statement in self.body
             for node in ast.walk(statement)
             if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store)
         )
-        return list(dict.fromkeys(stored))
+        code = self.function.__code__  # knows imports, functions and so on, too
+        local = (n for n in (*code.co_varnames, *code.co_cellvars) if n not in self.parameters)
+        return list(dict.fromkeys((*stored, *local)))
 
     def lookup(self, name: str) -> Any:
         """What a name that is not local stands for now; NOTHING if it is unknown."""

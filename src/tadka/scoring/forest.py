@@ -274,8 +274,7 @@ class Forest:
             matrix_BF: Rows, shape (B, F); NaN is missing, a category is its code.
 
         Returns:
-            float64 of shape (B,): what the library calls the raw prediction. Of LightGBM's random
-            forests it is the mean of the trees, which is what their sigmoid is given.
+            float64 of shape (B,), what `flatten` promises.
 
         Raises:
             DataError: The matrix is not two-dimensional or has another number of columns.
@@ -388,7 +387,9 @@ def flatten(model: Any) -> Forest:
             library.
 
     Returns:
-        A forest whose margins are the library's raw predictions: equal to the last bit.
+        A forest whose margins are the raw predictions of the library on the CPU, to the last bit.
+        (Where LightGBM's raw prediction is not what its sigmoid is given, the margin is the latter:
+        the mean of a random forest, and `sigmoid` times the sum.)
 
     Raises:
         ConfigError: The model has several outputs, or a part that is not supported; the message
@@ -424,7 +425,7 @@ def _read_file(path: Path) -> ForestDraft:
     except OSError as error:
         raise DataError(f"{str(path)!r} cannot be read: {error}.") from error
     name = path.name
-    if content.startswith(b"tree\n"):
+    if content.startswith((b"tree\n", b"tree\r\n")):
         return forest_lightgbm.read(content.decode("utf-8", "replace"), name)
     if content.lstrip()[:1] != b"{":
         raise DataError(f"{name!r} is no model that trees are read of. {_FORMATS}")

@@ -13,6 +13,7 @@ from tadka.scoring.forest_draft import MISSING_RIGHT, ForestDraft, Split
 _LINKS: Final = {
     "Logloss": "logistic",
     "CrossEntropy": "logistic",
+    "Focal": "logistic",
     "Poisson": "exp",
     "Tweedie": "exp",
 }

@@ -19,7 +19,7 @@ LIBRARIES: Final = ("lightgbm", "xgboost", "catboost")
 LINKS: Final = ("identity", "logistic", "exp")
 MAX_DEPTH: Final = 16  # of an oblivious tree; CatBoost allows no more
 MAX_WIDTH: Final = 1 << 24  # categories of one column; XGBoost allows no more
-_MAX_WORDS: Final = 1 << 26  # of all sets: 512 MiB
+_MAX_WORDS: Final = 1 << 24  # of all sets: 128 MiB
 
 
 @dataclass(frozen=True, slots=True)

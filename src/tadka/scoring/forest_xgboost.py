@@ -53,7 +53,7 @@ def model_json(model: Any) -> tuple[dict[str, Any], bool]:
     if estimator:
         if not model.__sklearn_is_fitted__():
             raise ConfigError(f"The {type(model).__name__} is not fitted. Call fit first.")
-        if not math.isnan(model.missing):
+        if model.missing is not None and not math.isnan(model.missing):
             raise ConfigError(
                 f"The {type(model).__name__} has missing={model.missing!r}. A row says NaN where "
                 "a value is missing: train with missing=numpy.nan."

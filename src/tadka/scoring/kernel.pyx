@@ -7,9 +7,8 @@ what is computed and in which order. A batch gives what its rows give one by one
 
 The parameters stay where they are, such as in files that are mapped read-only, in float32, float16
 or bfloat16 (as uint16). A row's entries are converted exactly when they are read, and all
-arithmetic is in double, so that neither a large value nor a square overflows on the way, and
-rounding stays below (number of operations) * 2**-53 of the sum of the absolute terms. In float32
-FFM would be faster by a tenth, because the parameters come from far memory either way.
+arithmetic is in double, so that no product or square of them overflows, and rounding stays below
+(number of operations) * 2**-53 of the sum of the absolute terms.
 """
 
 from concurrent.futures import ThreadPoolExecutor
@@ -36,17 +35,17 @@ cdef extern from "forward.h" nogil:
         ptrdiff_t num_layers
 
     double td_linear(const td_array *, const int32_t *, const float *, ptrdiff_t)
-    void td_linear_prefetch(const td_array *, const int32_t *, ptrdiff_t)
     double td_fm(const td_array *, ptrdiff_t, const int32_t *, const float *, ptrdiff_t)
-    void td_fm_prefetch(const td_array *, ptrdiff_t, const int32_t *, ptrdiff_t)
+    void td_fetch(const td_array *, ptrdiff_t, const int32_t *, ptrdiff_t)
     double td_ffm(
         const td_array *, ptrdiff_t, ptrdiff_t,
         const int32_t *, const float *, const uint16_t *, ptrdiff_t,
     )
-    void td_ffm_prefetch(const td_array *, ptrdiff_t, ptrdiff_t, const int32_t *, ptrdiff_t)
+    void td_fetch_ffm(const td_array *, ptrdiff_t, ptrdiff_t, const int32_t *, ptrdiff_t)
     double td_norm(const float *, ptrdiff_t)
     double td_dense(const td_network *, const int32_t *, const float *, ptrdiff_t)
     double td_sigmoid(double)
+    int td_choose(int)
 
 
 cdef class Kernel:
@@ -244,7 +243,7 @@ cdef class FmKernel(Kernel):
         self, const int32_t *slots, const float *values, const uint16_t *features, Py_ssize_t num
     ) noexcept nogil:
         cdef double linear
-        td_fm_prefetch(&self.latent, self.dim, slots, num)
+        td_fetch(&self.latent, self.dim, slots, num)
         linear = self.bias + td_linear(&self.linear, slots, values, num)
         return linear + td_fm(&self.latent, self.dim, slots, values, num)
 
@@ -278,7 +277,7 @@ cdef class FfmKernel(Kernel):
         self, const int32_t *slots, const float *values, const uint16_t *features, Py_ssize_t num
     ) noexcept nogil:
         cdef double linear, pairs, norm
-        td_ffm_prefetch(&self.latent, self.num_features, self.dim, slots, num)
+        td_fetch_ffm(&self.latent, self.num_features, self.dim, slots, num)
         linear = self.bias + td_linear(&self.linear, slots, values, num)
         pairs = td_ffm(&self.latent, self.num_features, self.dim, slots, values, features, num)
         if self.normalize:
@@ -336,6 +335,7 @@ cdef class DenseKernel(Kernel):
     cdef double margin(
         self, const int32_t *slots, const float *values, const uint16_t *features, Py_ssize_t num
     ) noexcept nogil:
+        td_fetch(&self.weights[0], self.widths[0], slots, num)
         return td_dense(&self.network, slots, values, num)
 
 
@@ -368,3 +368,21 @@ def sigmoids(margins):
         for index in range(given.shape[0]):
             into[index] = td_sigmoid(given[index])
     return scores
+
+
+def use_avx2(bint wanted=True):
+    """Chooses between the two builds of the forward passes, which differ in nothing but time.
+
+    For tests, which hold one against the other.
+
+    Args:
+        wanted: Whether the build for AVX2 and F16C shall run, as it does from the start where the
+            processor has both. Not to be changed while another thread computes.
+
+    Returns:
+        Whether it runs.
+    """
+    return bool(td_choose(wanted))
+
+
+use_avx2()

@@ -98,20 +98,22 @@ def fill(float[:, :, ::1] cells, uint64_t seed, float low, float high):
     cdef int64_t i, d
     cdef int64_t k = cells.shape[2]
     cdef uint64_t state
-    cdef float width = high - low
+    cdef float width = high - low, unit
     with nogil:
         for i in range(cells.shape[0]):
             for d in range(k):
                 state = seed + <uint64_t>(i * k + d + 1) * <uint64_t>0x9E3779B97F4A7C15
-                cells[i, 0, d] = low + width * (<float>(mix(state) >> 40) * <float>5.9604644775390625e-08)
+                unit = <float>(mix(state) >> 40) * <float>5.9604644775390625e-08  # 2^-24
+                cells[i, 0, d] = low + width * unit
                 cells[i, 1, d] = 1
 
 
 cdef inline float ftrl_weight(float z, float n, const Job* job) noexcept nogil:
     cdef float l1 = <float>job.l1
+    cdef float pull = (<float>job.beta + sqrtf(n)) / <float>job.rate + <float>job.l2
     if fabsf(z) <= l1:
         return 0
-    return -(z - (l1 if z > 0 else -l1)) / ((<float>job.beta + sqrtf(n)) / <float>job.rate + <float>job.l2)
+    return -(z - (l1 if z > 0 else -l1)) / pull
 
 
 cdef double margin_linear(const Job* job, int64_t begin, int64_t num) noexcept nogil:
@@ -154,16 +156,19 @@ cdef double margin_fm(const Job* job, int64_t begin, int64_t num) noexcept nogil
     cdef int64_t i, d
     cdef float* sums = job.sums
     cdef float* squares = job.sums + k
+    cdef const float* cell
     cdef double total = 0
     for d in range(2 * k):
         sums[d] = 0
     for i in range(num):
+        cell = job.latent + <int64_t>job.slots[begin + i] * 2 * k
+        # A constant k here and below: the compiler unrolls what it is used in.
         if k == 4:
-            td_sum_fm(job.latent + <int64_t>job.slots[begin + i] * 8, sums, squares, 4, job.values[begin + i])
+            td_sum_fm(cell, sums, squares, 4, job.values[begin + i])
         elif k == 8:
-            td_sum_fm(job.latent + <int64_t>job.slots[begin + i] * 16, sums, squares, 8, job.values[begin + i])
+            td_sum_fm(cell, sums, squares, 8, job.values[begin + i])
         else:
-            td_sum_fm(job.latent + <int64_t>job.slots[begin + i] * 2 * k, sums, squares, k, job.values[begin + i])
+            td_sum_fm(cell, sums, squares, k, job.values[begin + i])
     for d in range(k):
         total += <double>sums[d] * <double>sums[d] - <double>squares[d]
     return 0.5 * total
@@ -185,13 +190,18 @@ cdef void step_fm(const Job* job, int64_t begin, int64_t num, float kappa) noexc
             td_step_fm(cell, job.sums, k, kappa, x, rate, l2)
 
 
-cdef inline void find_blocks(const Job* job, int64_t begin, int64_t num, float** blocks) noexcept nogil:
+cdef inline void find_blocks(
+    const Job* job, int64_t begin, int64_t num, float** blocks
+) noexcept nogil:
     cdef int64_t i
     for i in range(num):
         blocks[i] = job.latent + <int64_t>job.slots[begin + i] * job.num_features * 2 * job.k
 
 
-cdef double margin_ffm(Job* job, int64_t begin, int64_t num, int64_t begin_ahead, int64_t num_ahead, float* scale) noexcept nogil:
+cdef double margin_ffm(
+    const Job* job, int64_t begin, int64_t num, int64_t begin_ahead, int64_t num_ahead,
+    float* scale,
+) noexcept nogil:
     cdef int k = job.k
     cdef int64_t i, d
     cdef int64_t block_bytes = job.num_features * 2 * k * sizeof(float)
@@ -209,11 +219,14 @@ cdef double margin_ffm(Job* job, int64_t begin, int64_t num, int64_t begin_ahead
     for d in range(k):
         job.sums[d] = 0
     if k == 4:
-        td_sums_ffm(job.blocks, job.columns, values, num, scale[0], job.sums, 4, job.blocks_ahead, num_ahead, block_bytes)
+        td_sums_ffm(job.blocks, job.columns, values, num, scale[0], job.sums, 4,
+                    job.blocks_ahead, num_ahead, block_bytes)
     elif k == 8:
-        td_sums_ffm(job.blocks, job.columns, values, num, scale[0], job.sums, 8, job.blocks_ahead, num_ahead, block_bytes)
+        td_sums_ffm(job.blocks, job.columns, values, num, scale[0], job.sums, 8,
+                    job.blocks_ahead, num_ahead, block_bytes)
     else:
-        td_sums_ffm(job.blocks, job.columns, values, num, scale[0], job.sums, k, job.blocks_ahead, num_ahead, block_bytes)
+        td_sums_ffm(job.blocks, job.columns, values, num, scale[0], job.sums, k,
+                    job.blocks_ahead, num_ahead, block_bytes)
     for i in range(num, num_ahead):
         td_prefetch(job.blocks_ahead[i], block_bytes)
     total = 0
@@ -222,7 +235,9 @@ cdef double margin_ffm(Job* job, int64_t begin, int64_t num, int64_t begin_ahead
     return total
 
 
-cdef void step_ffm(const Job* job, int64_t begin, int64_t num, float scale, float kappa) noexcept nogil:
+cdef void step_ffm(
+    const Job* job, int64_t begin, int64_t num, float scale, float kappa
+) noexcept nogil:
     cdef float rate = <float>job.rate, l2 = <float>job.l2
     cdef const float* values = job.values + begin
     if job.k == 4:
@@ -362,8 +377,8 @@ def run(
     job.l1 = l1
     job.l2 = l2
     job.beta = beta
-    room = longest * (2 * sizeof(float) + 2 * sizeof(float*) + sizeof(int32_t)) + 2 * k * sizeof(float)
-    memory = <char*>malloc(room + 64)
+    room = longest * (2 * sizeof(float) + 2 * sizeof(float*) + sizeof(int32_t))
+    memory = <char*>malloc(room + 2 * k * sizeof(float) + 1)
     if memory == NULL:
         raise MemoryError
     job.blocks = <float**>memory
@@ -401,7 +416,9 @@ cdef double slow_number(const unsigned char* text, int64_t num) noexcept with gi
         return float("nan")
 
 
-cdef int64_t read_number(const unsigned char* text, int64_t at, int64_t end, double* out) noexcept nogil:
+cdef int64_t read_number(
+    const unsigned char* text, int64_t at, int64_t end, double* out
+) noexcept nogil:
     """Place after the decimal number at `at`, or -1."""
     cdef int64_t begin = at, num_digits = 0, power = 0, exponent = 0
     cdef uint64_t mantissa = 0
@@ -450,7 +467,9 @@ cdef int64_t read_number(const unsigned char* text, int64_t at, int64_t end, dou
     return at
 
 
-cdef inline int64_t read_index(const unsigned char* text, int64_t at, int64_t end, int64_t* out) noexcept nogil:
+cdef inline int64_t read_index(
+    const unsigned char* text, int64_t at, int64_t end, int64_t* out
+) noexcept nogil:
     """Place after the digits at `at`, or -1; what is beyond 2^40 is not told apart."""
     cdef int64_t begin = at, value = 0
     while at < end and is_digit(text[at]):
@@ -482,6 +501,7 @@ def parse(
 ):
     cdef int64_t num_rows = 0, num_entries = 0, line = 0, begin = -1, at = 0
     cdef int64_t end = text.shape[0]
+    starts[0] = 0
     if end:
         with nogil:
             begin = parse_text(&text[0], end, starts, slots, values, features, labels, has_fields,
@@ -503,7 +523,6 @@ cdef int64_t parse_text(
     cdef int64_t at = 0, begin, feature = 0, slot, row = 0, entry = 0, line = 0
     cdef double value
     cdef float narrow
-    starts[0] = 0
     while True:
         while at < end and (is_blank(text[at]) or text[at] == 10):
             line += text[at] == 10
@@ -513,9 +532,12 @@ cdef int64_t parse_text(
         num_lines[0] = line
         begin = at
         at = read_number(text, at, end, &value)
-        if at < 0 or value - value != 0 or (at < end and text[at] != 10 and not is_blank(text[at])):
+        if at < 0 or (at < end and text[at] != 10 and not is_blank(text[at])):
             return begin
-        labels[row] = <float>value
+        narrow = <float>value
+        if narrow - narrow != 0:  # NaN, or beyond float32
+            return begin
+        labels[row] = narrow
         while True:
             while at < end and is_blank(text[at]):
                 at += 1
@@ -538,7 +560,7 @@ cdef int64_t parse_text(
             if at < 0 or (at < end and text[at] != 10 and not is_blank(text[at])):
                 return begin
             narrow = <float>value
-            if narrow - narrow != 0:  # NaN, or beyond float32
+            if narrow - narrow != 0:
                 return begin
             slots[entry] = <int32_t>slot
             values[entry] = narrow

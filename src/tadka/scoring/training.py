@@ -18,6 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 from tadka.core.error import ConfigError, DataError
+from tadka.core.resource import format_bytes
 from tadka.features.sparse import SparseRows
 from tadka.scoring import trainer_reference
 from tadka.scoring.metric import auc, log_loss
@@ -70,10 +71,10 @@ class Training:
     """
 
     optimizer: Literal["adagrad", "ftrl"] = "adagrad"
-    learning_rate: float = 0.1
+    learning_rate: float = 0.2
     l1: float = 0.0
     l2: float = 2e-5
-    epochs: int = 10
+    epochs: int = 20
     patience: int = 2
     seed: int = 0
     threads: int | None = None
@@ -330,11 +331,12 @@ class _State:
         self.normalize = normalize
         self.has_linear = has_linear
         self.bias = np.array([0, 0 if self.is_ftrl else 1], np.float64)
+        width = {"linear": 0, "fm": 1, "ffm": rows.num_features}[kind]
+        _check_memory(rows.num_slots, width, dim)
         self.linear = _aligned(rows.num_slots, 2)
         self.linear[:] = (0, 0) if self.is_ftrl else (0, 1)
         self.latent: Floats | None = None
-        if kind != "linear":
-            width = rows.num_features if kind == "ffm" else 1
+        if width:
             self.latent = _aligned(rows.num_slots, width, 2, dim)
             scale = settings.latent_scale or (1 / math.sqrt(dim) if kind == "ffm" else _FM_WIDTH)
             low = 0.0 if kind == "ffm" else -scale
@@ -615,16 +617,26 @@ def _to_floats(given: npt.ArrayLike, name: str) -> Doubles:
     return array
 
 
+def _check_memory(num_slots: int, width: int, dim: int) -> None:
+    """Before anything is allocated: Linux promises memory that it does not have."""
+    num_bytes = 8 * num_slots * (1 + width * dim)
+    try:
+        present = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    except (AttributeError, ValueError, OSError):  # not on every system
+        return
+    if num_bytes > present:
+        vectors = f" with {width:,} vectors of {dim}" if width else ""
+        raise ConfigError(
+            f"{num_slots:,} slots{vectors} need {format_bytes(num_bytes)} to learn, and this "
+            f"machine has {format_bytes(present)}. Give hashed features smaller sizes, or lower "
+            "'dim'."
+        )
+
+
 def _aligned(*shape: int) -> Floats:
     """Begins at a cache line, so that no parameter with its counter straddles two."""
     num_bytes = math.prod(shape) * 4
-    try:
-        memory = np.empty(num_bytes + _LINE_BYTES, np.uint8)
-    except (MemoryError, ValueError) as error:
-        raise ConfigError(
-            f"Parameters of shape {shape} need {num_bytes / 2**30:.1f} GiB, more than there is. "
-            "Give hashed features smaller sizes, or lower 'dim'."
-        ) from error
+    memory = np.empty(num_bytes + _LINE_BYTES, np.uint8)
     skip = -memory.ctypes.data % _LINE_BYTES
     return memory[skip : skip + num_bytes].view(np.float32).reshape(shape)
 

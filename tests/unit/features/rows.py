@@ -1,12 +1,17 @@
 """A feature class with every kind of field and encoding, hostile rows of it, and their twins."""
+# ruff: noqa: DTZ001 - naive times are UTC in this room
 
 import math
 from dataclasses import field
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import Annotated, Any
 
 import pyarrow as pa
-from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
+from google.protobuf import (  # type: ignore[import-untyped]
+    descriptor_pb2,
+    descriptor_pool,
+    message_factory,
+)
 from hypothesis import strategies as st
 
 from tadka.features import Buckets, Features, Hashed, Log, Number, Skip, Vocabulary

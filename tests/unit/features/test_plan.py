@@ -1,3 +1,4 @@
+# ruff: noqa: DTZ001 - naive times are UTC in this room
 import math
 import os
 import subprocess
@@ -18,7 +19,7 @@ from tadka.features import plan as plan_module
 from tadka.features.plan import Plan, concatenate, is_native_wanted
 from tests.unit.features.rows import Everything, entries, rows_of, table_of
 
-HAS_NATIVE = plan_module.native is not None
+HAS_NATIVE = plan_module.Engine is not None
 ENGINES = [False, True] if HAS_NATIVE else [False]
 
 
@@ -97,7 +98,8 @@ def test_many_rows_are_encoded_in_order_by_many_threads(native: bool, threads: i
 
 @pytest.mark.parametrize("native", ENGINES)
 def test_no_rows_are_no_entries(native: bool) -> None:
-    for rows in ([], (), table_of([]), iter(())):
+    nothing: list[Any] = [[], (), table_of([]), iter(())]
+    for rows in nothing:
         found = PLANS[native].encode(rows)
 
         assert 0 == len(found)
@@ -127,10 +129,12 @@ def test_a_property_that_raises_is_named_with_its_row_and_cause(native: bool) ->
     table = table_of(rows, Ratio)
 
     for data in (rows, [row.to_message() for row in rows], table):
-        with pytest.raises(DataError, match="'inverse' raised ZeroDivisionError.* row 2") as caught:
+        with pytest.raises(
+            DataError, match=r"'inverse' raised ZeroDivisionError.* row 2"
+        ) as caught:
             plan.encode(data)
         assert isinstance(caught.value.__cause__, ZeroDivisionError)
-    with pytest.raises(DataError, match="'looped' raised IndexError.* row 10"):
+    with pytest.raises(DataError, match=r"'looped' raised IndexError.* row 10"):
         plan.encode([Ratio(1)], first_row=10)
 
 
@@ -159,7 +163,7 @@ def test_a_property_that_raises_is_named_with_its_row_and_cause(native: bool) ->
 def test_a_value_of_the_wrong_type_is_named(
     native: bool, changes: dict[str, Any], message: str
 ) -> None:
-    good = {"time": datetime(2024, 1, 1), "seen": None, "user": None, "site": "s"}
+    good: dict[str, Any] = {"time": datetime(2024, 1, 1), "seen": None, "user": None, "site": "s"}
     good |= {"category": None, "count": 1, "price": 0.0, "bid": None, "flag": False, "answer": None}
     rows = [Everything(**good), Everything(**(good | changes))]
 
@@ -319,11 +323,11 @@ def test_rows_of_two_kinds_or_of_another_class_are_refused(native: bool) -> None
         pass
 
     plan = plan_for(Ratio, native=native)
-    with pytest.raises(DataError, match="Row 1: Ratio.* is no message but Ratio"):
+    with pytest.raises(DataError, match=r"Row 1: Ratio.* is no message but Ratio"):
         plan.encode([b"", Ratio(1)])
     with pytest.raises(DataError, match="Row 1: b'' is no Ratio but bytes"):
         plan.encode([Ratio(1, "a"), b""])
-    with pytest.raises(DataError, match="Row 0: .* is no Ratio but Other"):
+    with pytest.raises(DataError, match=r"Row 0: .* is no Ratio but Other"):
         plan.encode([Other(1, "a")])
 
 

@@ -1,9 +1,10 @@
+# ruff: noqa: DTZ001, DTZ901 - naive times are UTC in this room
 import struct
 from datetime import datetime
 from typing import Any
 
 import pytest
-from google.protobuf.message import DecodeError
+from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
 from hypothesis import given, settings
 from hypothesis import strategies as st
 

@@ -184,7 +184,7 @@ class Writer:
             "class Made:",
             "    @property",
             "    def other(self) -> str:",
-            f"        return {self.chance.choice(['self.user', 'self.site', 'str(self.category)'])}",
+            f"        return {self.chance.choice(['self.user', 'self.site', 'str(self.count)'])}",
             "    @property",
             "    def value(self) -> str | None:",
             *(f"        {line}" for line in body),

@@ -5,6 +5,7 @@ import math
 import subprocess
 import sys
 import threading
+from collections.abc import Iterator
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -147,7 +148,7 @@ def exact_margin(kind: str, parameters: dict[str, Array], rows: SparseRows) -> t
     if kind == "ffm normalised" and norm:
         pairs = [pair / norm for pair in pairs]
     terms += pairs
-    size = sum(abs(term) for term in terms)
+    size = sum((abs(term) for term in terms), Fraction(0))
     if kind == "fm":  # the sum of squares comes and goes again
         size += sum((number(v) * x) ** 2 for slot, _, x in entries for v in arrays["latent"][slot])
     return float(sum(terms)), float(size)
@@ -195,6 +196,28 @@ def test_every_dimension_gives_the_same_bits(kind: str, precision: str, dim: int
     expected = make(reference, kind, parameters).margins(rows)
 
     assert expected.tobytes() == make(kernel, kind, parameters).margins(rows).tobytes()
+
+
+@pytest.fixture
+def _plain_build() -> Iterator[None]:
+    """The build for processors without AVX2."""
+    assert not kernel.use_avx2(False)
+    yield
+    kernel.use_avx2()
+
+
+@pytest.mark.usefixtures("_plain_build")
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("precision", PRECISIONS)
+def test_processors_without_avx2_give_the_same_bits(kind: str, precision: str) -> None:
+    for seed in range(1, 18):
+        rng = np.random.default_rng(seed)
+        parameters = make_parameters(rng, kind, precision, dim=seed)
+        rows = make_rows(rng, 20, 9, 5)
+
+        expected = make(reference, kind, parameters).margins(rows)
+
+        assert expected.tobytes() == make(kernel, kind, parameters).margins(rows).tobytes()
 
 
 @pytest.mark.parametrize("width", [*range(1, 38), 64, 4096])
@@ -333,9 +356,14 @@ def test_a_row_of_many_entries_gives_the_same_bits(kind: str) -> None:
     assert expected.tobytes() == make(kernel, kind, parameters).margins(rows).tobytes()
 
 
-@pytest.mark.parametrize("dim", [1, 4, 8])
+@pytest.mark.parametrize("dim", [1, 4, 16])
 @pytest.mark.parametrize("precision", ["float16", "bfloat16"])
-def test_every_16_bit_number_is_read_exactly(dim: int, precision: str) -> None:
+@pytest.mark.parametrize("build", ["plain", "avx2"])
+def test_every_16_bit_number_is_read_exactly(
+    dim: int, precision: str, build: str, request: pytest.FixtureRequest
+) -> None:
+    if build == "plain":
+        request.getfixturevalue("_plain_build")
     halves = np.arange(2**16, dtype=np.uint32).astype(np.uint16)
     array = halves.view(np.float16) if precision == "float16" else halves
     expected = widen(array)

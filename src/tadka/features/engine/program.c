@@ -751,6 +751,10 @@ static uint32_t skip_points(const char *text, uint32_t size, int64_t points) {
 static void slice(td_value *out, const td_value *a, int64_t start, int64_t stop) {
     const char *text = a->text;
     uint32_t size = a->size;
+    if (size == 0) { /* its text may be NULL */
+        *out = *a;
+        return;
+    }
     if (start < 0 || stop < 0) { /* from the end: bounds are far from overflow, a size is 32 bits */
         const int64_t points = count_points(text, size);
         if (start < 0) start = start < -points ? 0 : start + points;
