@@ -1,10 +1,11 @@
-"""Trains a linear model, an FM and an FFM on three data sets, beside scikit-learn's logistic regression.
+"""A linear model, an FM and an FFM on three data sets, beside scikit-learn's logistic regression.
 
     python examples/ctr/main.py                     # data sets in ../shared/data, or TADKA_DATA
     python examples/ctr/main.py frappe --out models # one of them, and keep the models
 
 All methods get the same encoded rows. A tenth of the training rows is held out: our models stop by
-it and choose their learning rate by it, scikit-learn its C. The figures are of test rows that nothing was chosen by.
+it and choose their learning rate by it, scikit-learn its C. The figures are of test rows that
+nothing was chosen by.
 """
 
 import argparse

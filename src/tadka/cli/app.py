@@ -13,7 +13,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from tadka.cli import features
+from tadka.cli import features, score
 from tadka.cli.demo import demo
 from tadka.core.error import ConfigError, StageError, TadkaError
 
@@ -113,6 +113,7 @@ app.command(
       tadka demo --epochs 2 --json --progress none"""
 )(demo)
 app.add_typer(features.app)
+app.add_typer(score.app)
 
 
 @app.callback(
