@@ -1,4 +1,4 @@
-"""Models that answer one row in a microsecond: trained here or elsewhere, applied without a framework."""
+"""Models that answer one row in a microsecond, applied without a framework."""
 
 from tadka.scoring.calibration import Isotonic, Platt
 from tadka.scoring.config import FitConfig, fit

@@ -1,15 +1,13 @@
 """Which forward pass runs: the compiled one or NumPy's. Both give equal bits."""
 
-import os
-import warnings
 from collections.abc import Callable
-from functools import cache
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from tadka.core.error import ConfigError, DataError
+from tadka.core.native import use_native
 from tadka.features.plan import Plan
 from tadka.scoring import reference, scorer_reference
 from tadka.scoring.calibration import Calibration
@@ -22,19 +20,6 @@ except ImportError:  # built without a compiler
     kernel = scorer = tree = None  # type: ignore[assignment]
 
 KINDS = ("linear", "fm", "ffm", "dense")
-
-
-def is_native() -> bool:
-    """Whether the compiled kernels run: they are there, and `TADKA_NATIVE` is not 0.
-
-    Where they are missing unasked for, a RuntimeWarning says so once per process.
-    """
-    if os.environ.get("TADKA_NATIVE") == "0":
-        return False
-    if kernel is None:
-        _warn()
-        return False
-    return True
 
 
 def make_kernel(
@@ -55,7 +40,7 @@ def make_kernel(
         ConfigError: The kind is not known.
         DataError: An array is missing, not known, or of a wrong type or shape.
     """
-    kernels: Any = kernel if is_native() else reference
+    kernels: Any = kernel if use_native(kernel) else reference
     makers: dict[str, Callable[[], Any]] = {
         "linear": lambda: kernels.LinearKernel(parameters),
         "fm": lambda: kernels.FmKernel(parameters),
@@ -84,13 +69,13 @@ def make_forest_kernel(forest: Forest, layout: npt.NDArray[np.int32], num_slots:
     Returns:
         A kernel, as `make_kernel` gives.
     """
-    kernels: Any = scorer if is_native() else scorer_reference
+    kernels: Any = scorer if use_native(kernel) else scorer_reference
     return kernels.TreesKernel(forest, layout, num_slots)
 
 
 def make_matrix_kernel(forest: Forest) -> Any:
     """Trees over the matrix they were grown on: an object with `margins(matrix_BF)`."""
-    return tree.ForestKernel(forest) if is_native() else forest
+    return tree.ForestKernel(forest) if use_native(kernel) else forest
 
 
 def make_scorer(forward: Any, plan: Plan | None, calibration: Calibration | None) -> Any:
@@ -105,18 +90,7 @@ def make_scorer(forward: Any, plan: Plan | None, calibration: Calibration | None
         An object with `margins(rows, threads)`, `scores(margins)` and `score(message)`.
     """
     engine = plan.engine if plan is not None else None
-    if is_native() and (plan is None or engine is not None):
+    if use_native(kernel) and (plan is None or engine is not None):
         step = None if calibration is None else (calibration.method, calibration.to_array())
         return scorer.Scorer(forward, engine, step)
     return scorer_reference.Scorer(forward, plan, calibration)
-
-
-@cache
-def _warn() -> None:
-    warnings.warn(
-        "tadka.scoring.kernel is not built: scores come from NumPy, hundreds of times slower for "
-        "single rows, with equal results. Install tadka again where a C compiler and the headers "
-        "of Python are. TADKA_NATIVE=0 turns this warning off.",
-        RuntimeWarning,
-        stacklevel=4,
-    )

@@ -68,7 +68,7 @@ class FitConfig:
             ConfigError: The class has no such group.
         """
         common: dict[str, Any] = {"group": self.group, "training": self.training}
-        latent = {} if self.dim is None else {"dim": self.dim}
+        latent: dict[str, Any] = {} if self.dim is None else {"dim": self.dim}
         if self.model == "linear":
             return Linear(features, **common)
         if self.model == "fm":
@@ -102,7 +102,7 @@ def fit(
         NotFound: There is no such file.
     """
     model = config.make_model(features)
-    columns = {"label": config.label, "weight": config.weight}
+    columns: dict[str, Any] = {"label": config.label, "weight": config.weight}
     valid = None
     if config.valid is not None:
         valid = model.examples(config.valid, name="validation rows", **columns)

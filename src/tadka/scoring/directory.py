@@ -221,9 +221,7 @@ def _find_class(place: Path, name: str) -> type[Features]:
 def _check_definition(place: Path, saved: dict[str, Any], features: type[Features]) -> None:
     mine, theirs = features.definition(saved["group"]), Definition.from_dict(saved["definition"])
     if theirs.hash != saved["hash"]:
-        raise DataError(
-            f"The definition in {str(place / _MODEL)!r} is damaged: its hash differs."
-        )
+        raise DataError(f"The definition in {str(place / _MODEL)!r} is damaged: its hash differs.")
     if mine.hash != theirs.hash:
         differences = "; ".join(mine.differences(theirs))
         raise ConfigError(

@@ -1,6 +1,6 @@
 """Examples: encoded rows with what happened to them."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,14 +14,12 @@ from tadka.core.progress import Progress, ProgressRow
 from tadka.features.features import Features, plan_of
 from tadka.features.plan import concatenate
 from tadka.features.sparse import SparseRows
+from tadka.scoring.libffm import read_rows, write_rows
 from tadka.storage.format import read_piece, scan
 from tadka.storage.uri import expand
 
 if TYPE_CHECKING:
     import pyarrow as pa
-
-Source = "str | Path | Sequence[str | Path] | pa.Table | pa.RecordBatch"
-"""Where rows come from: files, patterns or folders by their addresses, or an Arrow table."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -101,6 +99,39 @@ class Examples:
             first,
         )
 
+    @classmethod
+    def from_libffm(
+        cls, path: str | Path, *, num_slots: int | None = None, num_features: int | None = None
+    ) -> "Examples":
+        """Rows of libffm's text: `label field:feature:value ...`.
+
+        Args:
+            path: The file; gzip if it ends in .gz.
+            num_slots: S; None for what the file has. Entries beyond a given one are left out, so
+                read validation rows with the numbers of the training rows.
+            num_features: F (libffm says fields); likewise.
+
+        Returns:
+            The examples.
+
+        Raises:
+            NotFound: There is no such file.
+            DataError: A line cannot be parsed; its number and the token are named.
+        """
+        rows, labels = read_rows(path, num_slots=num_slots, num_features=num_features)
+        return cls(rows, labels)
+
+    def to_libffm(self, path: str | Path) -> None:
+        """Writes the rows and labels as libffm's text.
+
+        Args:
+            path: The file; gzip if it ends in .gz. An existing file is replaced.
+
+        Raises:
+            DataError: A value is not finite, or the file cannot be written.
+        """
+        write_rows(path, self.rows, self.labels)
+
 
 def tables(source: Any, columns: list[str]) -> Iterator[tuple["pa.Table", int | None]]:
     """The pieces of a table, with the number of all its rows where it is known.
@@ -123,8 +154,7 @@ def tables(source: Any, columns: list[str]) -> Iterator[tuple["pa.Table", int | 
         missing = [column for column in columns if column not in source.column_names]
         if missing:
             raise DataError(
-                f"The table has no column {missing[0]!r}; it has: "
-                f"{', '.join(source.column_names)}."
+                f"The table has no column {missing[0]!r}; it has: {', '.join(source.column_names)}."
             )
         yield source, source.num_rows
         return
@@ -146,7 +176,7 @@ def _numbers(table: "pa.Table", column: str, before: int) -> npt.NDArray[np.floa
     pa = require("pyarrow", extra="arrow")
     values = table[column].combine_chunks()
     if values.null_count:
-        row = before + values.is_null().index(True).as_py()  # noqa: FBT003 - a value to look for
+        row = before + values.is_null().index(True).as_py()
         raise DataError(f"Column {column!r} is missing in row {row}; fill it or leave the row out.")
     try:
         numbers = values.cast(pa.float32(), safe=False) if len(values) else pa.array([], "float32")

@@ -1,6 +1,7 @@
 """Models that learn from examples here: logistic regression and factorization machines."""
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, ClassVar, Self
 
 import numpy as np
@@ -10,8 +11,9 @@ from tadka.core.progress import Mode, Progress, ProgressRow
 from tadka.features.features import Features
 from tadka.scoring.backend import make_kernel
 from tadka.scoring.example import Examples
-from tadka.scoring.model import Array, Model
-from tadka.scoring.training import Epoch, Training, train
+from tadka.scoring.libffm import read_model, write_model
+from tadka.scoring.model import Model
+from tadka.scoring.training import Epoch, Kind, Training, train
 
 
 class Learner(Model):
@@ -22,6 +24,8 @@ class Learner(Model):
         group: The group of the class's features that it uses; None for all.
         training: How it learns.
     """
+
+    kind: ClassVar[Kind]
 
     def __init__(
         self,
@@ -128,12 +132,11 @@ class Linear(Learner):
         training: How it learns.
     """
 
-    kind: ClassVar[str] = "linear"
+    kind: ClassVar[Kind] = "linear"
 
 
 class Fm(Learner):
-    """Factorization machine: a weight for every slot, and for every pair of them the product of
-    their vectors.
+    """Factorization machine: a weight for every slot, and a vector, whose products weigh pairs.
 
     Args:
         features: The class that makes its rows; None for a model of plain `SparseRows`.
@@ -144,7 +147,7 @@ class Fm(Learner):
     Source: Rendle 2010, "Factorization Machines", equation 1.
     """
 
-    kind: ClassVar[str] = "fm"
+    kind: ClassVar[Kind] = "fm"
 
     def __init__(
         self,
@@ -172,6 +175,7 @@ class Ffm(Learner):
         features: The class that makes its rows; None for a model of plain `SparseRows`.
         dim: Length of a vector, k.
         normalize: Whether the pairs of a row are divided by the sum of its squared values.
+        linear: Whether it also has a bias and a weight for every slot; libffm has none.
         group: The group of the class's features that it uses; None for all.
         training: How it learns.
 
@@ -179,7 +183,7 @@ class Ffm(Learner):
     Prediction", equation 4 and algorithm 1.
     """
 
-    kind: ClassVar[str] = "ffm"
+    kind: ClassVar[Kind] = "ffm"
 
     def __init__(
         self,
@@ -187,20 +191,55 @@ class Ffm(Learner):
         *,
         dim: int = 4,
         normalize: bool = True,
+        linear: bool = True,
         group: str | None = None,
         training: Training | None = None,
     ) -> None:
         super().__init__(features, group=group, training=training)
         self.dim = _checked_dim(dim)
         self.normalize = normalize
+        self.linear = linear
 
     def settings(self) -> dict[str, Any]:
-        """The length of the vectors, and whether rows are normalised."""
-        return {"dim": self.dim, "normalize": self.normalize}
+        """The length of the vectors, whether rows are normalised, and the linear part."""
+        return {"dim": self.dim, "normalize": self.normalize, "linear": self.linear}
+
+    def make_kernel(self) -> Any:
+        """The forward pass over `self.arrays`."""
+        return make_kernel(self.kind, self.arrays, dim=self.dim, normalize=self.normalize)
+
+    @classmethod
+    def from_libffm(cls, path: str | Path) -> Self:
+        """A model that libffm trained, for rows that `Examples.from_libffm` reads.
+
+        Args:
+            path: Its model file, binary or text.
+
+        Returns:
+            A model ready to predict.
+
+        Raises:
+            NotFound: There is no such file.
+            DataError: It is no such model.
+        """
+        arrays, normalize = read_model(path)
+        return cls(dim=arrays["latent"].shape[2], normalize=normalize, linear=False).take(arrays)
+
+    def to_libffm(self, path: str | Path, *, is_binary: bool = True) -> None:
+        """Writes the model for libffm.
+
+        Args:
+            path: The file; an existing one is replaced.
+            is_binary: As libffm 1.2 on x86 reads it; otherwise the text form.
+
+        Raises:
+            DataError: It has a bias or linear weights, which libffm has not: train with
+                `linear=False`. Or the file cannot be written.
+        """
+        write_model(path, self.arrays, normalize=self.normalize, is_binary=is_binary)
 
 
 def _checked_dim(dim: int) -> int:
     if not isinstance(dim, int | np.integer) or not 1 <= dim <= 1024:
         raise ConfigError(f"dim is {dim!r}; it must be a whole number from 1 to 1024.")
     return int(dim)
-

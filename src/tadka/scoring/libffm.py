@@ -26,6 +26,7 @@ import numpy as np
 import numpy.typing as npt
 
 from tadka.core.error import ConfigError, DataError
+from tadka.core.native import use_native
 from tadka.features.sparse import SparseRows
 from tadka.storage.publish import publish_file
 from tadka.storage.uri import reading, resolve
@@ -92,8 +93,7 @@ def read_rows(
     ):
         if bound is not None and not 1 <= bound <= most:
             raise ConfigError(f"{name!r} is {bound}; it must be from 1 to {most}.")
-    is_native = trainer is not None and os.environ.get("TADKA_NATIVE") != "0"
-    parse = _parse_native if is_native else _parse_reference
+    parse = _parse_native if use_native(trainer) else _parse_reference
     parts: list[_Part] = []
     num_lines = 0
     has_fields: bool | None = None

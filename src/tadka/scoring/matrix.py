@@ -12,7 +12,7 @@ from tadka.features.encoding import Hashed, Log, Number, Vocabulary
 from tadka.features.sparse import SparseRows
 
 NUMBER, CATEGORY = 0, 1
-"""How a feature's entry becomes a number: its value, or its slot counted from the feature's first."""
+"""How an entry becomes a number: its value, or its slot counted from its feature's first."""
 
 
 def columns(definition: Definition) -> npt.NDArray[np.int32]:

@@ -32,9 +32,7 @@ class Model:
     kind: ClassVar[str]
     """Name of the kind in a model directory and in a configuration."""
 
-    def __init__(
-        self, features: type[Features] | None = None, *, group: str | None = None
-    ) -> None:
+    def __init__(self, features: type[Features] | None = None, *, group: str | None = None) -> None:
         if group is not None and features is None:
             raise ConfigError(f"Group {group!r} was given without a feature class.")
         self.features = features

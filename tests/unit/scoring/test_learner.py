@@ -100,9 +100,7 @@ def test_a_saved_model_scores_as_before(model: Learner, method: str, tmp_path: P
 
 @pytest.mark.parametrize("precision", ["float16", "bfloat16"])
 @pytest.mark.parametrize("model", models(), ids=lambda model: model.kind)
-def test_half_the_bits_change_scores_little(
-    model: Learner, precision: str, tmp_path: Path
-) -> None:
+def test_half_the_bits_change_scores_little(model: Learner, precision: str, tmp_path: Path) -> None:
     model.fit(TRAIN)
 
     halved = model.to_precision(precision)
@@ -187,9 +185,7 @@ def test_rows_that_cannot_be_learnt_from_are_refused(
     for name, column in change.items():
         place = table.column_names.index(name)
         table = (
-            table.remove_column(place)
-            if column is None
-            else table.set_column(place, name, column)
+            table.remove_column(place) if column is None else table.set_column(place, name, column)
         )
 
     with pytest.raises(DataError, match=words):
@@ -229,11 +225,38 @@ def test_an_unknown_calibration_is_refused() -> None:
 
 def test_calibration_brings_the_mean_score_to_the_mean_label() -> None:
     model = Linear(Visit, training=ONE_THREAD).fit(TRAIN)
-    rare = VALID.filter(pa.compute.or_(pa.compute.invert(VALID["label"]), pa.compute.equal(VALID["shop"], 1)))
+    rare = VALID.filter(
+        pa.compute.or_(pa.compute.invert(VALID["label"]), pa.compute.equal(VALID["shop"], 1))
+    )
 
     model.calibrate(rare, "platt")
 
     assert model.evaluate(rare)["calibration"] == pytest.approx(1.0, abs=0.05)
+
+
+@pytest.mark.needs_data("libffm-sample")
+class TestLibffm:
+    def test_rows_train_and_models_return(self, data: Path, tmp_path: Path) -> None:
+        train = Examples.from_libffm(data / "libffm-sample" / "bigdata.tr.txt")
+        width = {"num_slots": train.rows.num_slots, "num_features": train.rows.num_features}
+        valid = Examples.from_libffm(data / "libffm-sample" / "bigdata.te.txt", **width)
+        model = Ffm(dim=4, linear=False, training=ONE_THREAD).fit(train, valid=valid)
+
+        model.to_libffm(tmp_path / "model")
+        returned = Ffm.from_libffm(tmp_path / "model")
+        train.to_libffm(tmp_path / "rows.gz")
+        again = Examples.from_libffm(tmp_path / "rows.gz", **width)
+
+        assert len(train) == len(again) == 200
+        assert model.predict(train.rows).tolist() == returned.predict(again.rows).tolist()
+        assert model.settings() == returned.settings()
+
+    def test_a_linear_part_cannot_be_written(self, data: Path, tmp_path: Path) -> None:
+        train = Examples.from_libffm(data / "libffm-sample" / "bigdata.tr.txt")
+        model = Ffm(dim=2, training=ONE_THREAD).fit(train)
+
+        with pytest.raises(DataError, match="linear=False"):
+            model.to_libffm(tmp_path / "model")
 
 
 class TestDirectory:

@@ -2,7 +2,7 @@ import math
 
 import numpy as np
 import pytest
-import sklearn.metrics  # type: ignore[import-untyped]
+import sklearn.metrics
 
 from tadka.core.error import DataError
 from tadka.scoring.metric import auc, calibration_ratio, log_loss

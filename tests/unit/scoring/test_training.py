@@ -1,12 +1,11 @@
 import itertools
 import signal
-import warnings
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import pytest
-from sklearn.linear_model import LogisticRegression  # type: ignore[import-untyped]
+from sklearn.linear_model import LogisticRegression
 
 from tadka.core.error import ConfigError, DataError
 from tadka.features.sparse import SparseRows
@@ -437,16 +436,11 @@ def test_parameters_beyond_memory_are_refused_before_work() -> None:
         train("ffm", wide, labels, dim=1024)
 
 
-def test_a_missing_extension_is_told_once(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_compiled_loops_that_are_missing_cannot_be_asked_for(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     rows, labels = sample(23, 50)
     monkeypatch.setattr(training, "trainer", None)
-    monkeypatch.delenv("TADKA_NATIVE", raising=False)
-    training._warn.cache_clear()
-    with pytest.warns(RuntimeWarning, match="not built: models learn with NumPy"):
-        train("linear", rows, labels, settings=ONE)
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")
-        train("linear", rows, labels, settings=ONE)
     with pytest.raises(ConfigError, match="compiled loops were asked for"):
         train("linear", rows, labels, settings=ONE, native=True)
 

@@ -1,7 +1,7 @@
 """Trees of a library behind a feature class: from bytes and from columns as the library itself."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import lightgbm
 import numpy as np
@@ -44,13 +44,17 @@ TABLE, IS_LET = rooms(2000)
 MATRIX = feature_matrix(Room, TABLE)
 
 
-def grow(names: list[str] | str = "auto") -> lightgbm.Booster:
+def grow(names: list[str] | Literal["auto"] = "auto") -> lightgbm.Booster:
     categories = category_columns(Room.definition())
     data = lightgbm.Dataset(
         MATRIX, IS_LET, feature_name=names, categorical_feature=categories, free_raw_data=False
     )
     settings = {"objective": "binary", "verbose": -1, "num_threads": 1, "min_data_per_group": 5}
     return lightgbm.train(settings, data, 20)
+
+
+def raw(booster: lightgbm.Booster) -> np.ndarray:
+    return np.asarray(booster.predict(MATRIX, raw_score=True))
 
 
 @pytest.fixture(scope="module")
@@ -62,7 +66,7 @@ def test_scores_are_the_librarys_from_columns_messages_and_the_matrix(
     booster: lightgbm.Booster,
 ) -> None:
     model = Trees.from_library(booster, Room)
-    expected = booster.predict(MATRIX, raw_score=True)
+    expected = raw(booster)
     messages = [Room(**row).to_message() for row in TABLE.to_pylist()]
 
     assert expected.tolist() == model.margins(TABLE).tolist()
@@ -89,7 +93,7 @@ def test_a_model_file_will_do(booster: lightgbm.Booster, tmp_path: Path) -> None
 
     model = Trees.from_library(tmp_path / "model.txt", Room)
 
-    assert booster.predict(MATRIX, raw_score=True).tolist() == model.margins(TABLE).tolist()
+    assert raw(booster).tolist() == model.margins(TABLE).tolist()
 
 
 def test_columns_in_another_order_are_refused() -> None:
