@@ -10,6 +10,7 @@ import os
 import shutil
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -69,6 +70,23 @@ def missing_mpi() -> str | None:
     return None
 
 
+def missing_compiler() -> str | None:
+    compiler = find_program("clang", "gcc", "cc")
+    if compiler is None:
+        return "no C compiler; run: apt-get install gcc libc6-dev"
+    with tempfile.TemporaryDirectory() as folder:
+        source = Path(folder, "try.c")
+        source.write_text("int main(void) { return 0; }", encoding="utf-8")
+        tried = subprocess.run(
+            [compiler, "-fsanitize=address,undefined", str(source), "-o", f"{folder}/try"],
+            capture_output=True,
+            check=False,
+        )
+    if tried.returncode != 0:
+        return f"{compiler} has no sanitizer libraries; run: apt-get install gcc libc6-dev"
+    return None
+
+
 def missing_gpu() -> str | None:
     if not any(Path("/dev").glob("nvidia[0-9]*")):
         return "no NVIDIA GPU"
@@ -80,6 +98,7 @@ NEEDS = {
     "needs_root": missing_root,
     "needs_chromium": missing_chromium,
     "needs_mpi": missing_mpi,
+    "needs_compiler": missing_compiler,
     "needs_gpu": missing_gpu,
 }
 MAY_BE_MISSING_IN_CI = {"needs_gpu"}

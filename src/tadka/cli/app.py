@@ -13,8 +13,9 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from tadka.cli import features, score
 from tadka.cli.demo import demo
+from tadka.cli.features import app as features_app
+from tadka.cli.score import app as score_app
 from tadka.core.error import ConfigError, StageError, TadkaError
 
 FAILED, WRONG_USAGE, INTERRUPTED = 1, 2, 130
@@ -112,8 +113,8 @@ app.command(
       tadka demo --ratings ml-100k --out demo-100k
       tadka demo --epochs 2 --json --progress none"""
 )(demo)
-app.add_typer(features.app)
-app.add_typer(score.app)
+app.add_typer(features_app)
+app.add_typer(score_app)
 
 
 @app.callback(

@@ -1,9 +1,10 @@
 """`tadka score`: train, apply and look at models without a framework."""
 
 import json
+from collections.abc import Iterable, Iterator
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
@@ -11,17 +12,21 @@ from rich.table import Table
 
 from tadka.cli.option import ProgressMode
 from tadka.core.config import load_config
-from tadka.core.error import ConfigError
+from tadka.core.error import ConfigError, DataError
 from tadka.core.extra import require
 from tadka.core.progress import Progress, ProgressRow
 from tadka.features.locate import find_class
 from tadka.scoring.config import FitConfig, fit
 from tadka.scoring.directory import load, read_record, save
 from tadka.scoring.example import tables
+from tadka.scoring.model import Model
 from tadka.scoring.training import Epoch
 from tadka.scoring.trees import Trees
 from tadka.storage.format import open_writer, suffix_of
 from tadka.storage.publish import publish_file
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 app = typer.Typer(
     name="score",
@@ -104,46 +109,50 @@ def predict(
     progress: Annotated[ProgressMode, _PROGRESS] = ProgressMode.AUTO,
 ) -> None:
     """Score every row of a table."""
-    pa = require("pyarrow", extra="arrow")
     loaded = load(model, find_class(features) if features else None)
     if loaded.definition is None:
         raise ConfigError(f"Model {str(model)!r} has no feature class, so it cannot read a table.")
     kept = [name.strip() for name in keep.split(",") if name.strip()]
     names = list(dict.fromkeys([*(f.name for f in loaded.definition.fields), *kept]))
+    with Progress(progress.value) as shown:
+        scored = _scored(loaded, tables(rows, names), kept, shown)
+        if out is None:
+            _print_csv(scored)
+        else:
+            _write_table(out, scored)
 
-    def score(pieces: Any, write: Any) -> None:
-        done = 0
-        with Progress(progress.value) as shown:
-            for table, total in pieces:
-                scores = pa.array(loaded.predict(table))
-                write(table.select(kept).append_column("score", scores))
-                done += table.num_rows
-                shown.show({"score": ProgressRow(done=done, total=total)})
 
-    pieces = tables(rows, names)
-    if out is None:
-        is_first = [True]
+def _scored(
+    model: Model, pieces: Iterable[tuple["pa.Table", int | None]], kept: list[str], shown: Progress
+) -> Iterator["pa.Table"]:
+    """The kept columns of each piece with a column of scores."""
+    pa = require("pyarrow", extra="arrow")
+    done = 0
+    for table, total in pieces:
+        scores = model.predict(table, first_row=done)
+        yield table.select(kept).append_column("score", pa.array(scores))
+        done += table.num_rows
+        shown.show({"score": ProgressRow(done=done, total=total)})
 
-        def print_csv(table: Any) -> None:
-            csv = require("pyarrow.csv", extra="arrow")
-            sink = pa.BufferOutputStream()
-            csv.write_csv(table, sink, csv.WriteOptions(include_header=is_first.pop() if is_first else False))
-            typer.echo(sink.getvalue().to_pybytes().decode(), nl=False)
 
-        score(pieces, print_csv)
-        return
-    suffix = suffix_of(out)
+def _print_csv(pieces: Iterable["pa.Table"]) -> None:
+    pa, csv = require("pyarrow", extra="arrow"), require("pyarrow.csv", extra="arrow")
+    for number, table in enumerate(pieces):
+        sink = pa.BufferOutputStream()
+        csv.write_csv(table, sink, csv.WriteOptions(include_header=number == 0))
+        typer.echo(sink.getvalue().to_pybytes().decode(), nl=False)
+
+
+def _write_table(out: Path, pieces: Iterator["pa.Table"]) -> None:
+    first = next(pieces, None)
+    if first is None:
+        raise DataError("There are no rows to score.")
     with publish_file(out) as file:
-        writers: list[Any] = []
-
-        def append(table: Any) -> None:
-            if not writers:
-                writers.append(open_writer(file, suffix, table.schema))
-            writers[0].write(table)
-
-        score(pieces, append)
-        for writer in writers:
-            writer.close()
+        writer = open_writer(file, suffix_of(out), first.schema)
+        writer.write(first)
+        for table in pieces:
+            writer.write(table)
+        writer.close()
 
 
 @app.command(

@@ -6,18 +6,21 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+import tadka.scoring.reference as plain_kernels
+import tadka.scoring.scorer_reference as plain_scorer
 from tadka.core.error import ConfigError, DataError
 from tadka.core.native import use_native
 from tadka.features.plan import Plan
-from tadka.scoring import reference, scorer_reference
 from tadka.scoring.calibration import Calibration
 from tadka.scoring.forest import Forest
 from tadka.scoring.parameters import Parameters
 
 try:
-    from tadka.scoring import kernel, scorer, tree
+    import tadka.scoring.kernel as native_kernels
+    import tadka.scoring.scorer as native_scorer
+    import tadka.scoring.tree as native_trees
 except ImportError:  # built without a compiler
-    kernel = scorer = tree = None  # type: ignore[assignment]
+    native_kernels = native_scorer = native_trees = None  # type: ignore[assignment]
 
 KINDS = ("linear", "fm", "ffm", "dense")
 
@@ -40,7 +43,7 @@ def make_kernel(
         ConfigError: The kind is not known.
         DataError: An array is missing, not known, or of a wrong type or shape.
     """
-    kernels: Any = kernel if use_native(kernel) else reference
+    kernels: Any = native_kernels if use_native(native_kernels) else plain_kernels
     makers: dict[str, Callable[[], Any]] = {
         "linear": lambda: kernels.LinearKernel(parameters),
         "fm": lambda: kernels.FmKernel(parameters),
@@ -69,13 +72,13 @@ def make_forest_kernel(forest: Forest, layout: npt.NDArray[np.int32], num_slots:
     Returns:
         A kernel, as `make_kernel` gives.
     """
-    kernels: Any = scorer if use_native(kernel) else scorer_reference
+    kernels: Any = native_scorer if use_native(native_kernels) else plain_scorer
     return kernels.TreesKernel(forest, layout, num_slots)
 
 
 def make_matrix_kernel(forest: Forest) -> Any:
     """Trees over the matrix they were grown on: an object with `margins(matrix_BF)`."""
-    return tree.ForestKernel(forest) if use_native(kernel) else forest
+    return native_trees.ForestKernel(forest) if use_native(native_kernels) else forest
 
 
 def make_scorer(forward: Any, plan: Plan | None, calibration: Calibration | None) -> Any:
@@ -90,7 +93,7 @@ def make_scorer(forward: Any, plan: Plan | None, calibration: Calibration | None
         An object with `margins(rows, threads)`, `scores(margins)` and `score(message)`.
     """
     engine = plan.engine if plan is not None else None
-    if use_native(kernel) and (plan is None or engine is not None):
+    if use_native(native_kernels) and (plan is None or engine is not None):
         step = None if calibration is None else (calibration.method, calibration.to_array())
-        return scorer.Scorer(forward, engine, step)
-    return scorer_reference.Scorer(forward, plan, calibration)
+        return native_scorer.Scorer(forward, engine, step)
+    return plain_scorer.Scorer(forward, plan, calibration)

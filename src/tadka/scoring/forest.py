@@ -13,8 +13,10 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
+import tadka.scoring.forest_catboost as catboost_trees
+import tadka.scoring.forest_lightgbm as lightgbm_trees
+import tadka.scoring.forest_xgboost as xgboost_trees
 from tadka.core.error import ConfigError, DataError, NotFound
-from tadka.scoring import forest_catboost, forest_lightgbm, forest_xgboost
 from tadka.scoring.forest_catboost import hash_category
 from tadka.scoring.forest_draft import (
     LIBRARIES,
@@ -403,12 +405,12 @@ def flatten(model: Any) -> Forest:
         roots = {kind.__module__.partition(".")[0] for kind in type(model).__mro__}
         name = type(model).__name__
         if "lightgbm" in roots:
-            draft = forest_lightgbm.read(forest_lightgbm.model_text(model), name)
+            draft = lightgbm_trees.read(lightgbm_trees.model_text(model), name)
         elif "xgboost" in roots:
-            document, best = forest_xgboost.model_json(model)
-            draft = forest_xgboost.read(document, name, best=best)
+            document, best = xgboost_trees.model_json(model)
+            draft = xgboost_trees.read(document, name, best=best)
         elif roots & {"catboost", "_catboost"}:
-            draft = forest_catboost.read(forest_catboost.model_json(model), name)
+            draft = catboost_trees.read(catboost_trees.model_json(model), name)
         else:
             raise ConfigError(
                 f"Trees are read of models of LightGBM, XGBoost and CatBoost, or of their files, "
@@ -426,7 +428,7 @@ def _read_file(path: Path) -> ForestDraft:
         raise DataError(f"{str(path)!r} cannot be read: {error}.") from error
     name = path.name
     if content.startswith((b"tree\n", b"tree\r\n")):
-        return forest_lightgbm.read(content.decode("utf-8", "replace"), name)
+        return lightgbm_trees.read(content.decode("utf-8", "replace"), name)
     if content.lstrip()[:1] != b"{":
         raise DataError(f"{name!r} is no model that trees are read of. {_FORMATS}")
     try:
@@ -434,9 +436,9 @@ def _read_file(path: Path) -> ForestDraft:
     except (ValueError, RecursionError) as error:
         raise DataError(f"{name!r} is no JSON ({error}). {_FORMATS}") from error
     if "learner" in document:
-        return forest_xgboost.read(document, name)
+        return xgboost_trees.read(document, name)
     if "features_info" in document:
-        return forest_catboost.read(document, name)
+        return catboost_trees.read(document, name)
     raise DataError(f"{name!r} is JSON, but of no model that trees are read of. {_FORMATS}")
 
 

@@ -19,7 +19,7 @@ from libc.stdint cimport int32_t, int64_t, uint16_t
 import numpy as np
 
 from tadka.core.error import DataError
-from tadka.scoring import parameters as checks
+import tadka.scoring.parameters as checks
 
 cdef extern from "forward.h" nogil:
     int TD_FLOAT32, TD_FLOAT16, TD_BFLOAT16

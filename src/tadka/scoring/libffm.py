@@ -32,9 +32,9 @@ from tadka.storage.publish import publish_file
 from tadka.storage.uri import reading, resolve
 
 try:
-    from tadka.scoring import trainer
+    import tadka.scoring.trainer as native_loops
 except ImportError:  # built without a compiler
-    trainer = None  # type: ignore[assignment]
+    native_loops = None  # type: ignore[assignment]
 
 Floats = npt.NDArray[np.float32]
 
@@ -93,7 +93,7 @@ def read_rows(
     ):
         if bound is not None and not 1 <= bound <= most:
             raise ConfigError(f"{name!r} is {bound}; it must be from 1 to {most}.")
-    parse = _parse_native if use_native(trainer) else _parse_reference
+    parse = _parse_native if use_native(native_loops) else _parse_reference
     parts: list[_Part] = []
     num_lines = 0
     has_fields: bool | None = None
@@ -390,13 +390,13 @@ def _join(
 
 
 def _parse_native(text: bytes, *, has_fields: bool) -> _Part:
-    num_lines, num_colons = trainer.count(text)
+    num_lines, num_colons = native_loops.count(text)
     starts = np.empty(num_lines + 1, np.int64)
     slots = np.empty(num_colons, np.int32)
     values = np.empty(num_colons, np.float32)
     features = np.empty(num_colons, np.uint16)
     labels = np.empty(num_lines, np.float32)
-    rows, entries, line, begin, end = trainer.parse(
+    rows, entries, line, begin, end = native_loops.parse(
         text, starts, slots, values, features, labels, has_fields=has_fields
     )
     return _Part(  # copies, which give back the room for entries that were not there

@@ -159,24 +159,26 @@ class Model:
             )
         return Examples.read(source, self.features, group=self.group, **settings)
 
-    def margins(self, rows: Any) -> npt.NDArray[np.float64]:
+    def margins(self, rows: Any, *, first_row: int = 0) -> npt.NDArray[np.float64]:
         """Log-odds before the sigmoid and the calibration.
 
         Args:
             rows: As `predict` takes them.
+            first_row: Number of the first row, for messages.
 
         Returns:
             Shape (B,).
         """
-        margins: npt.NDArray[np.float64] = self._ready().margins(self._encoded(rows))
+        margins: npt.NDArray[np.float64] = self._ready().margins(self._encoded(rows, first_row))
         return margins
 
-    def predict(self, rows: Any) -> npt.NDArray[np.float64]:
+    def predict(self, rows: Any, *, first_row: int = 0) -> npt.NDArray[np.float64]:
         """Probability of label 1 for each row.
 
         Args:
             rows: An Arrow table, a sequence of instances of the feature class or of messages, or
                 SparseRows.
+            first_row: Number of the first row, for messages.
 
         Returns:
             Shape (B,), each in [0, 1]. A row's score does not depend on the rows beside it.
@@ -185,7 +187,9 @@ class Model:
             ConfigError: The model is not trained.
             DataError: A row cannot be encoded, or SparseRows are not of this model's width.
         """
-        scores: npt.NDArray[np.float64] = self._ready().scores(self.margins(rows))
+        scores: npt.NDArray[np.float64] = self._ready().scores(
+            self.margins(rows, first_row=first_row)
+        )
         return scores
 
     def score(self, row: "Features | bytes") -> float:
@@ -236,14 +240,14 @@ class Model:
             raise ConfigError(f"This {type(self).__name__} has no parameters yet. Call fit first.")
         return self._scorer
 
-    def _encoded(self, rows: Any) -> SparseRows:
+    def _encoded(self, rows: Any, first_row: int) -> SparseRows:
         if not isinstance(rows, SparseRows):
             if self.features is None:
                 raise ConfigError(
                     "The model has no feature class; it takes SparseRows only, not "
                     f"{type(rows).__name__!r}."
                 )
-            return self.features.encode(rows, self.group)
+            return plan_of(self.features, self.group).encode(rows, first_row=first_row)
         if rows.num_slots > self.num_slots:
             raise DataError(
                 f"The rows have {rows.num_slots:,} slots and the model {self.num_slots:,}."

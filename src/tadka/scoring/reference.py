@@ -14,9 +14,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+import tadka.scoring.parameters as checks
 from tadka.core.error import DataError
 from tadka.features.sparse import SparseRows
-from tadka.scoring import parameters as checks
 from tadka.scoring.parameters import Parameters, widen
 
 Floats = npt.NDArray[np.float64]

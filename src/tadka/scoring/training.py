@@ -15,17 +15,17 @@ from typing import Any, Literal, Self
 import numpy as np
 import numpy.typing as npt
 
+import tadka.scoring.trainer_reference as plain_loops
 from tadka.core.error import ConfigError, DataError
 from tadka.core.native import use_native
 from tadka.core.resource import format_bytes
 from tadka.features.sparse import SparseRows
-from tadka.scoring import trainer_reference
 from tadka.scoring.metric import auc, log_loss
 
 try:
-    from tadka.scoring import trainer
+    import tadka.scoring.trainer as native_loops
 except ImportError:  # built without a compiler
-    trainer = None  # type: ignore[assignment]
+    native_loops = None  # type: ignore[assignment]
 
 Kind = Literal["linear", "fm", "ffm"]
 Floats = npt.NDArray[np.float32]
@@ -222,7 +222,7 @@ def train(
             )
         judged = _Task.make(*valid, "validation")
     num_threads = settings.threads or os.cpu_count() or 1
-    if loops is trainer_reference:
+    if loops is plain_loops:
         num_threads = 1
     state = _State(kind, rows, dim, settings, loops, normalize=normalize, has_linear=linear)
     if start is not None:
@@ -378,7 +378,7 @@ class _State:
         if self.is_ftrl:
             s = self.settings
             rates = (np.float32(x) for x in (s.learning_rate, s.l1, s.l2, s.ftrl_beta))
-            weights = trainer_reference.ftrl_weights(weights, self.linear[:, 1], *rates)
+            weights = plain_loops.ftrl_weights(weights, self.linear[:, 1], *rates)
         arrays: dict[str, npt.NDArray[Any]] = {"bias": self.bias[:1].copy(), "linear": weights}
         if self.latent is not None:
             view = self.latent[:, 0, 0] if self.kind == "fm" else self.latent[:, :, 0]
@@ -446,9 +446,9 @@ class _State:
 
     def _run(self, task: _Task, bias: Doubles, first: int, last: int, **given: Any) -> float:
         kinds = {
-            "linear": trainer_reference.FTRL if self.is_ftrl else 0,
-            "fm": trainer_reference.FM,
-            "ffm": trainer_reference.FFM,
+            "linear": plain_loops.FTRL if self.is_ftrl else 0,
+            "fm": plain_loops.FM,
+            "ffm": plain_loops.FFM,
         }
         rows = task.rows
         loss: float = self.loops.run(
@@ -543,10 +543,10 @@ class _Crew:
 
 
 def _loops(native: bool | None) -> Any:
-    if native and trainer is None:
+    if native and native_loops is None:
         raise ConfigError(f"The compiled loops were asked for but are not there. {_HOW_TO_BUILD}")
-    is_native = use_native(trainer) if native is None else native
-    return trainer if is_native else trainer_reference
+    is_native = use_native(native_loops) if native is None else native
+    return native_loops if is_native else plain_loops
 
 
 def _check_kind(kind: str, dim: int, settings: Training, *, linear: bool) -> None:

@@ -90,11 +90,12 @@ class Trees(Model):
             return self.definition.num_slots
         return self.forest.num_features
 
-    def margins(self, rows: Any) -> npt.NDArray[np.float64]:
+    def margins(self, rows: Any, *, first_row: int = 0) -> npt.NDArray[np.float64]:
         """Log-odds before the sigmoid and the calibration.
 
         Args:
             rows: As `predict` takes them; also the matrix itself, float64 of shape (B, F).
+            first_row: Number of the first row, for messages.
 
         Returns:
             Shape (B,).
@@ -109,4 +110,4 @@ class Trees(Model):
                 )
             margins: npt.NDArray[np.float64] = make_matrix_kernel(self.forest).margins(matrix)
             return margins
-        return super().margins(rows)
+        return super().margins(rows, first_row=first_row)

@@ -440,7 +440,7 @@ def test_compiled_loops_that_are_missing_cannot_be_asked_for(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     rows, labels = sample(23, 50)
-    monkeypatch.setattr(training, "trainer", None)
+    monkeypatch.setattr(training, "native_loops", None)
     with pytest.raises(ConfigError, match="compiled loops were asked for"):
         train("linear", rows, labels, settings=ONE, native=True)
 

@@ -460,6 +460,14 @@ static td_status check_texts(const td_column *column, int64_t first, int64_t cou
     if (status != TD_OK || !count) return status;
     const char *const bytes = column->values;
     const int64_t start = offset_at(column, first), end = offset_at(column, first + count);
+    /* Of a damaged column these rows may increase and those after them fall back. No buffer says its size: the
+       column's last offset is as far as there may be bytes. */
+    const int64_t last = offset_at(column, column->start + column->length);
+    if (end > last) {
+        *wrong = 0;
+        while (offset_at(column, first + *wrong + 1) <= last) ++*wrong;
+        return TD_MALFORMED;
+    }
     if (end == start || is_ascii(bytes + start, end - start)) return TD_OK;
     for (int64_t r = 0; r < count; r++) {
         const int64_t from = offset_at(column, first + r), to = offset_at(column, first + r + 1);

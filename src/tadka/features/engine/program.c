@@ -878,6 +878,9 @@ td_status td_program_run(const td_program *program, const td_value *fields, td_a
             if (!((uint32_t)op->imm >> (a->kind & 31) & 1)) return TD_PYTHON;
             break;
         case TD_OP_TEXT:
+            /* Straight to where it goes: a copy would read back in one piece what was just written in three, which
+               the processor cannot forward. */
+            if (op[1].code == TD_OP_RETURN && op[1].a == op->dst) return join(out, a, op->b, arena);
             status = join(dst, a, op->b, arena);
             if (status != TD_OK) return status;
             break;
