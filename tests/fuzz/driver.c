@@ -17,6 +17,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/prctl.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <time.h>
@@ -88,6 +89,7 @@ static struct {
 
 /* What parent and child share. */
 static struct {
+    volatile uint64_t begun; /* over all, where `runs` begins anew */
     volatile uint64_t runs;
     volatile size_t size;
     uint8_t data[MAX_LENGTH];
@@ -106,6 +108,7 @@ static void run(const uint8_t *data, size_t size) {
     memcpy(exact, data, size);
     memset(counts, 0, sizeof counts);
     previous = 0;
+    shared->begun++;
     LLVMFuzzerTestOneInput(size ? exact : NULL, size);
     free(exact);
     shared->runs++;
@@ -414,6 +417,7 @@ static void fuzz(double began_s) {
 
 static void child(void) {
     const double began_s = now_s();
+    prctl(PR_SET_PDEATHSIG, SIGKILL); /* nobody would stop it */
     chance = options.seed;
     if (options.is_merge) {
         merge();
@@ -442,7 +446,7 @@ static void child(void) {
 
 /* Waits for the child; a status that is not 0 means that the input at hand is a finding. */
 static int watch(pid_t worker) {
-    uint64_t runs = 0;
+    uint64_t begun = 0;
     double moved_s = now_s();
     int status, is_stuck = 0;
     for (;;) {
@@ -451,8 +455,8 @@ static int watch(pid_t worker) {
         if (ended < 0 && errno != EINTR) stop("Cannot wait for", "the child");
         const struct timespec pause = {0, 20 * 1000 * 1000};
         nanosleep(&pause, NULL);
-        if (shared->runs != runs || !runs) { /* before the first one it reads the corpus */
-            runs = shared->runs;
+        if (shared->begun != begun || !begun) { /* before the first one it reads the corpus */
+            begun = shared->begun;
             moved_s = now_s();
         } else if (now_s() - moved_s > STUCK_S && !is_stuck && !options.is_merge) {
             is_stuck = 1;

@@ -197,6 +197,8 @@ cdef class Engine:
     cdef bint is_plain
     cdef list keep  # what the plan points to
     cdef set classes  # of instances that were checked
+    cdef bint is_categorical  # all features: their values are 1
+    cdef object numbers, ones  # features and values of many rows, shared; None before the first
 
     # The entries of one message, in scratch.c.entries from 0 on. Raises DataError. `data` must
     # stay as it is until this returns. It is `try_message`, and where that is not TD_OK `finish`.
@@ -220,6 +222,7 @@ cdef class Engine:
     cdef list _values(self, Scratch scratch)
     cdef bint _set_fields(self, Scratch scratch, list values) except -1
     cdef object _error(self, Scratch scratch, td_status status, object row, bint is_message)
+    cdef object _direct_output(self, int64_t num_rows)
     cdef tuple _encode_slice(self, object columns, int64_t first, int64_t last, object out,
                              int64_t first_row)
     cdef int _finish_block(self, Scratch scratch, const td_column *columns, int64_t at,

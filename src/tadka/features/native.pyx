@@ -288,6 +288,10 @@ cdef int storage_of(const char *format) noexcept:
 
 # ---------------------------------------------------------------- entries
 
+cdef enum:
+    SHARED_ROWS = 1 << 16  # of longer batches nothing is kept
+
+
 cdef class Output:
     """Arrays that entries go to: of full size where it is known ahead, else made at the end."""
 
@@ -299,25 +303,32 @@ cdef class Output:
     cdef int32_t[::1] slots
     cdef float[::1] values
     cdef uint16_t[::1] features
+    cdef bint shares_values, shares_features
 
-    def __cinit__(self, Py_ssize_t num_rows, Py_ssize_t width, bint is_scalar):
+    def __cinit__(
+        self, Py_ssize_t num_rows, Py_ssize_t width, bint is_scalar, values=None, features=None
+    ):
         if is_scalar:
             self.starts_array = np.arange(0, (num_rows + 1) * width, width or 1, dtype=np.int64)
             if not width:
                 self.starts_array = np.zeros(num_rows + 1, np.int64)
-            self._make(num_rows * width)
+            self._make(num_rows * width, values, features)
         else:
             self.starts_array = np.zeros(num_rows + 1, np.int64)
         self.starts = self.starts_array
 
-    cdef int _make(self, Py_ssize_t count) except -1:
+    cdef int _make(self, Py_ssize_t count, values=None, features=None) except -1:
+        """`values` and `features`: where they are known ahead, and shared."""
+        self.shares_values, self.shares_features = values is not None, features is not None
         self.slots_array = np.empty(count, np.int32)
-        self.values_array = np.empty(count, np.float32)
-        self.features_array = np.empty(count, np.uint16)
+        self.values_array = np.empty(count, np.float32) if values is None else values
+        self.features_array = np.empty(count, np.uint16) if features is None else features
         if count:
             self.slots = self.slots_array
-            self.values = self.values_array
-            self.features = self.features_array
+            if values is None:
+                self.values = self.values_array
+            if features is None:
+                self.features = self.features_array
         return 0
 
     cdef int lend(self, td_entries *entries) except -1:
@@ -390,6 +401,9 @@ cdef class Engine:
         self.is_plain = is_plain
         self.names = [field.name for field in definition.fields]
         self.classes = set()
+        self.is_categorical = not any(
+            isinstance(feature.encoding, (Number, Log)) for feature in definition.features
+        )
         self.keep = []
         cdef uint32_t num_fields = len(definition.fields)
         cdef uint32_t num_features = len(definition.features)
@@ -708,7 +722,7 @@ cdef class Engine:
         cdef Columns columns = Columns(batch, self.definition.fields)
         cdef int64_t n = columns.length, piece
         cdef bint is_direct = self.plan.is_scalar and self.is_plain
-        cdef Output out = Output(n, self.plan.num_features, True) if is_direct else None
+        cdef Output out = self._direct_output(n) if is_direct else None
         threads = min(threads, n // (2 * TD_BLOCK))  # fewer rows are not worth a thread
         if threads <= 1:
             made = self._encode_slice(columns, 0, n, out, first_row)
@@ -736,6 +750,26 @@ cdef class Engine:
             *(np.concatenate([part[k] for part in parts]) for k in (1, 2, 3)),
         )
 
+    cdef object _direct_output(self, int64_t num_rows):
+        """Of rows that have an entry for every feature.
+
+        Their features repeat, and where all are categories their values are 1: one read-only array
+        of each serves all batches. Filling fresh memory costs a tenth of the whole otherwise.
+        """
+        cdef Py_ssize_t width = self.plan.num_features, count = num_rows * width
+        if num_rows > SHARED_ROWS or not count:
+            return Output(num_rows, width, True)
+        if self.numbers is None or len(self.numbers) < count:
+            numbers = np.tile(np.arange(width, dtype=np.uint16), num_rows)
+            numbers.flags.writeable = False
+            self.numbers = numbers
+            if self.is_categorical:
+                ones = np.ones(count, np.float32)
+                ones.flags.writeable = False
+                self.ones = ones
+        ones = self.ones[:count] if self.is_categorical else None
+        return Output(num_rows, width, True, ones, self.numbers[:count])
+
     cdef tuple _encode_slice(self, object held, int64_t first, int64_t last, object output,
                              int64_t first_row):
         """Entries of rows [first, last), into `output` where there is one."""
@@ -749,21 +783,30 @@ cdef class Engine:
         cdef uint16_t *features = NULL
         cdef int64_t at = first, r
         cdef uint32_t count
+        cdef size_t step
+        cdef float[::1] block  # of values that nobody reads: all 1
         if output is not None:
             out = output
             if not width or first == last:
                 return ()
             slots = &out.slots[0]
-            values = &out.values[0]
-            features = &out.features[0]
+            if not out.shares_values:
+                values = &out.values[0] + at * width
+                step = width
+            else:
+                block = np.empty(TD_BLOCK * width, np.float32)
+                values = &block[0]
+                step = 0
+            if not out.shares_features:
+                features = &out.features[0]
             with nogil:
                 while at < last:
                     count = <uint32_t>min(last - at, <int64_t>TD_BLOCK)
                     status = td_columns_check(self.plan, columns, at, count, &scratch.c)
                     if status == TD_OK:
                         status = td_plan_block(
-                            self.plan, columns, at, count, &scratch.c, slots + at * width,
-                            values + at * width, features + at * width,
+                            self.plan, columns, at, count, &scratch.c, slots + at * width, values,
+                            NULL if features is NULL else features + at * width,
                         )
                     if status != TD_OK or scratch.c.num_open:
                         with gil:
@@ -772,10 +815,10 @@ cdef class Engine:
                                     scratch, status, first_row + at + scratch.c.at, False
                                 )
                             self._finish_block(
-                                scratch, columns, at, slots + at * width, values + at * width,
-                                first_row,
+                                scratch, columns, at, slots + at * width, values, first_row
                             )
                     at += count
+                    values += count * step
             return ()
         out = Output(last - first, width, False)
         with nogil:

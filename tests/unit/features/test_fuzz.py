@@ -5,8 +5,13 @@ import re
 import subprocess
 from pathlib import Path
 
+import numpy as np
+import pyarrow as pa
 import pytest
 
+from tadka.core.error import DataError
+from tadka.features import Features
+from tadka.features.plan import Plan
 from tadka.features.program import Code
 from tests.unit.features.rows import Everything
 
@@ -137,3 +142,24 @@ def test_fields_of_the_target_are_those_of_the_class_of_the_other_tests() -> Non
         (int(number), KINDS[kind], shape == "LIST", shape == "OPTIONAL")
         for shape, number, kind in fields
     ]
+
+
+# ---------------------------------------------------------------- what it found
+
+
+class Site(Features):
+    site: str
+
+
+def test_texts_beyond_a_columns_last_offset_are_refused_before_they_are_read() -> None:
+    """The first block's offsets increase; those after it fall back to where the bytes end."""
+    pytest.importorskip("tadka.features.native")
+    offsets = np.arange(301, dtype=np.int32) * 1000
+    offsets[200:] = 5
+    buffers = [None, pa.py_buffer(offsets.tobytes()), pa.py_buffer(b"abcde")]
+    column = pa.Array.from_buffers(pa.string(), 300, buffers)
+
+    plan = Plan(Site, Site.definition(), Site._declaration, native=True)
+
+    with pytest.raises(DataError, match=r"Row 0: field 'site' has offsets that decrease"):
+        plan.encode(pa.record_batch({"site": column}))

@@ -735,7 +735,7 @@ td_status td_plan_block(const td_plan *plan, const td_column *columns, int64_t f
     }
     for (uint32_t r = 0; r < count; r++) {
         memcpy(values + r * width, plan->ones, width * sizeof *values);
-        memcpy(features + r * width, plan->numbers, width * sizeof *features);
+        if (features) memcpy(features + r * width, plan->numbers, width * sizeof *features);
     }
     if (plan->reads_rows) status = fill_block(plan, columns, first, count, scratch);
     for (uint32_t j = 0; j < plan->num_features && status == TD_OK; j++) {

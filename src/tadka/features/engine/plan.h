@@ -150,7 +150,8 @@ td_status td_column_value(const td_field *field, const td_column *column, int64_
 td_status td_columns_row(const td_plan *plan, const td_column *columns, int64_t row, td_scratch *scratch);
 
 /* Encodes `count` <= TD_BLOCK rows that were checked, of a plan that is_scalar: entry j of row r goes to place
-   r * num_features + j. What is left to Python stands in scratch->open; its entries are the caller's to write. */
+   r * num_features + j; `features`, which repeat, may be NULL. What is left to Python stands in scratch->open; its
+   entries are the caller's to write. */
 td_status td_plan_block(const td_plan *plan, const td_column *columns, int64_t first, uint32_t count,
                         td_scratch *scratch, int32_t *slots, float *values, uint16_t *features);
 
