@@ -278,7 +278,9 @@ def _short(text: str) -> str:
     return text if len(text) <= 40 else f"{text[:37]}..."
 
 
-def _example(value: str, slot: int, x: float) -> str:
+def _example(value: str | None, slot: int, x: float) -> str:
+    if value is None:
+        return f"missing -> {slot}"
     shown = value if len(value) <= 24 else f"{value[:21]}..."
     return f"{shown!r} -> {slot}" + ("" if x == 1.0 else f" ({x:.6g})")
 

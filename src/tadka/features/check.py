@@ -32,8 +32,8 @@ class Observed:
 
     values: int = 0
     missing: int = 0
-    examples: dict[str, Entry] = field(default_factory=dict)
-    texts: set[str] = field(default_factory=set)
+    examples: dict[str | None, Entry] = field(default_factory=dict)
+    texts: set[str | None] = field(default_factory=set)
     slots: set[int] = field(default_factory=set)
 
     def add(self, value: Any, entry: Entry) -> None:
@@ -46,11 +46,11 @@ class Observed:
         self.values += 1
         if value is None:
             self.missing += 1
-        text = text_of(value)
+        text = None if value is None else text_of(value)
         if len(self.examples) < _NUM_EXAMPLES and text not in self.examples:
             self.examples[text] = entry
         if len(self.texts) < MAX_DISTINCT:
-            self.texts.add("\0None" if value is None else text)
+            self.texts.add(text)
             self.slots.add(entry[0])
 
 

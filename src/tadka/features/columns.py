@@ -293,6 +293,10 @@ def _times(array: "pa.Array", fail: Fail) -> "pa.Array":
 
 def _values(array: "pa.Array", shape: Shape) -> list[Any]:
     pa = require("pyarrow", extra="arrow")
+    try:
+        array.validate(full=True)  # to_pylist would follow damaged offsets out of the buffers
+    except pa.ArrowException as error:
+        raise DataError(f"A column is damaged: {error}. Write the table again.") from error
     if shape.type != "datetime":
         return list(array.to_pylist())
     # not to_pylist, which would need the system's time zones

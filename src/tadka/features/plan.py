@@ -1,7 +1,6 @@
 """How a class encodes rows: compiled where it can be, as plain Python elsewhere."""
 
 import os
-import warnings
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -10,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tadka.core.error import ConfigError, DataError
+from tadka.core.native import use_native
 from tadka.features.columns import Columns, is_arrow, read_batches
 from tadka.features.compiler import Refusal, compile_property
 from tadka.features.declaration import Declaration
@@ -37,8 +37,6 @@ BATCH_ROWS = 2**18
 
 LONG_ROWS = 20_000
 """From here on several threads are worth their start."""
-
-_warned: list[bool] = []
 
 
 @dataclass(frozen=True)
@@ -96,7 +94,7 @@ class Plan:
         self.reference = Reference(definition, self._members)
         self._hook = _hook(cls)
         self._programs = self._compile()
-        is_wanted = is_native_wanted() if native is None else native
+        is_wanted = use_native(Engine) if native is None else native
         self.engine: Any = self._make_engine() if is_wanted else None
 
     @property
@@ -134,7 +132,6 @@ class Plan:
 
     def _make_engine(self) -> Any:
         if Engine is None:
-            _warn_once()
             return None
         places = {field.name: i for i, field in enumerate(self.definition.fields)}
         return Engine(
@@ -305,19 +302,6 @@ def _hook(cls: type) -> str | None:
     return None
 
 
-def _warn_once() -> None:
-    """Says that the engine is not there; once, which the warning filters see to."""
-    if not _warned:
-        _warned.append(True)
-        warnings.warn(
-            "The compiled parts of tadka are not installed, so that rows are encoded in Python: "
-            "equal, but some hundred times slower. Install a wheel, or a C compiler and the "
-            "headers of Python and then tadka again. TADKA_NATIVE=0 turns this warning off.",
-            RuntimeWarning,
-            stacklevel=2,
-        )
-
-
 def concatenate(parts: Sequence[SparseRows], definition: Definition) -> SparseRows:
     """The rows of several parts, one after the other.
 
@@ -341,8 +325,3 @@ def concatenate(parts: Sequence[SparseRows], definition: Definition) -> SparseRo
         definition.num_slots,
         definition.num_features,
     )
-
-
-def is_native_wanted() -> bool:
-    """Whether the environment leaves the compiled engine on."""
-    return os.environ.get("TADKA_NATIVE") != "0"

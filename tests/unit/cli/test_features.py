@@ -71,7 +71,7 @@ def test_check_shows_features_reasons_examples_and_the_verdict() -> None:
     result = run("check", "rows.py:Impression", "--data", "rows.parquet")
 
     assert 0 == result.exit_code, result.stderr
-    for words in ("hour", "Python: a loop (line 21)", "Log()", "33.3%", "'None' -> ", "compiled"):
+    for words in ("hour", "Python: a loop (line 21)", "Log()", "33.3%", "missing -> ", "compiled"):
         assert words in result.stdout
     assert "6 rows: the same bits by columns and messages" in result.stdout
 

@@ -8,7 +8,7 @@ import pyarrow as pa
 import pytest
 from pyarrow import csv, parquet
 
-ROWS = '''
+ROWS = """
 from tadka.features import Features
 
 
@@ -19,7 +19,7 @@ class Visit(Features, size=1024):
     @property
     def user_shop(self) -> str:
         return f"{self.user}_{self.shop}"
-'''
+"""
 CONFIG = """
 features: rows.py:Visit
 model: ffm

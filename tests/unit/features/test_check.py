@@ -49,7 +49,7 @@ def test_equal_bits_and_figures_of_each_feature() -> None:
     assert told["user"]["collisions"] >= 6
     assert (9, 2) == (told["tags"]["values"], told["tags"]["distinct"])
     assert None is told["price"]["collisions"]
-    assert ["None", "u1", "u2"] == [example["value"] for example in told["user"]["examples"]]
+    assert [None, "u1", "u2"] == [example["value"] for example in told["user"]["examples"]]
     assert ["0.0", "1.0", "2.0"] == [example["value"] for example in told["price"]["examples"]]
     assert [3, 3, 3] == [example["slot"] for example in told["price"]["examples"]]
     assert "property" == told["hour"]["kind"]

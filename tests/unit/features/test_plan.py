@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from tadka.core.error import ConfigError, DataError
 from tadka.features import Features, Number, Skip, Vocabulary
 from tadka.features import plan as plan_module
-from tadka.features.plan import Plan, concatenate, is_native_wanted
+from tadka.features.plan import Plan, concatenate
 from tests.unit.features.rows import Everything, entries, rows_of, table_of
 
 HAS_NATIVE = plan_module.Engine is not None
@@ -392,7 +392,6 @@ print(Ratio._cache.plans[None].is_native, found.slots.tolist(), found.values.tol
 def test_the_environment_switches_the_engine_off(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TADKA_NATIVE", "0")
 
-    assert not is_native_wanted()
     assert not Plan(Ratio, Ratio.definition(), Ratio._declaration).is_native
 
 
