@@ -28,7 +28,9 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     monkeypatch.setattr(sys, "path", [*sys.path])
     yield tmp_path
     for name in set(sys.modules) - before:
-        del sys.modules[name]
+        # those of this folder only: a library that is loaded twice has every class twice
+        if str(getattr(sys.modules[name], "__file__", "")).startswith(str(tmp_path)):
+            del sys.modules[name]
 
 
 def write(path: Path, text: str = TEXT) -> None:
