@@ -1,9 +1,13 @@
-"""What an install without extras must do; scripts/check-wheel runs it where nothing else is."""
+"""What an install without extras must do; scripts/check-wheel runs it where nothing else is.
+
+Prints one line, which must be the same with and without the compiled parts.
+"""
 
 import importlib
 import importlib.util
 import sys
 import tempfile
+import warnings
 from pathlib import Path
 
 ROOMS = (
@@ -44,6 +48,47 @@ def check_stream() -> None:
             sys.exit("tadka.stream ran without its extra. If that is meant, change this script.")
 
 
+def score() -> str:
+    """Scores of a few rows by a linear model and an FFM, to the last bit."""
+    import numpy as np
+
+    from tadka.features import Features
+    from tadka.scoring import Examples, Ffm, Linear, Training
+
+    class Visit(Features, size=64):
+        user: str | None
+        shop: int
+
+        @property
+        def user_shop(self) -> str:
+            return f"{self.user}_{self.shop}"
+
+    rows = [Visit(None if n % 5 == 0 else f"ü{n % 7}", n % 3) for n in range(200)]
+    encoded = Visit.encode([row.to_message() for row in rows])
+    labels = np.array([n % 7 % 2 == n % 3 % 2 for n in range(200)], np.float32)
+    training = Training(epochs=2, threads=1)
+    models = [Linear(Visit, training=training), Ffm(Visit, dim=2, training=training)]
+    scores = [
+        model.fit(Examples(encoded, labels)).score(row) for model in models for row in rows[:20]
+    ]
+    return " ".join(score.hex() for score in scores)
+
+
+def check_compiled(*, wanted: bool) -> None:
+    """The compiled parts are there, or they are not and a warning said so once."""
+    found = importlib.util.find_spec("tadka.features.native") is not None
+    if found != wanted:
+        sys.exit(f"The compiled parts are {'' if found else 'not '}in this wheel.")
+
+
 if __name__ == "__main__":
     check_rooms()
     check_stream()
+    check_compiled(wanted="--without-compiled-parts" not in sys.argv)
+    with warnings.catch_warnings(record=True) as said:
+        warnings.simplefilter("always")
+        line = score()
+    told = [warning for warning in said if "compiled parts" in str(warning.message)]
+    if len(told) != ("--without-compiled-parts" in sys.argv):
+        sys.exit(f"{len(told)} warnings about the compiled parts were given.")
+    print(line)
