@@ -26,7 +26,7 @@ from rich.table import Table
 from scipy.sparse import csr_matrix
 from sklearn.linear_model import LogisticRegression
 
-from tadka.scoring import Examples, Ffm, Fm, Learner, Linear, Training, auc, log_loss, save
+from tadka.scoring import Examples, Ffm, Fm, Learner, Linear, Training, auc, log_loss
 
 DATA_SETS = {
     "frappe": (tables.read_frappe, rows.AppUse),
@@ -110,7 +110,7 @@ def compare(name: str, data: Path, out: Path | None) -> list[dict[str, object]]:
         add(method, scores, seconds)
         check_single_rows(model, test_table, scores)
         if out is not None:
-            save(model, out / f"{name}-{method}", replace=True)
+            model.save(out / f"{name}-{method}", replace=True)
     return lines
 
 

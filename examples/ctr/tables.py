@@ -7,7 +7,6 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 from pyarrow import csv
-from rows import AppUse
 
 SEED = 0
 Split = tuple[pa.Table, pa.Table]

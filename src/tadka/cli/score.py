@@ -17,9 +17,10 @@ from tadka.core.extra import require
 from tadka.core.progress import Progress, ProgressRow
 from tadka.features.locate import find_class
 from tadka.scoring.config import FitConfig, fit
-from tadka.scoring.directory import load, read_record, save
+from tadka.scoring.directory import load
 from tadka.scoring.example import tables
 from tadka.scoring.model import Model
+from tadka.scoring.record import read_record
 from tadka.scoring.training import Epoch
 from tadka.scoring.trees import Trees
 from tadka.storage.format import open_writer, suffix_of
@@ -217,7 +218,7 @@ def flatten(
 ) -> None:
     """Turn another library's trees into a model directory."""
     found = find_class(features) if features else None
-    save(Trees.from_library(trees, found, group=group), out, replace=replace)
+    Trees.from_library(trees, found, group=group).save(out, replace=replace)
     typer.echo(f"model  {out}")
 
 

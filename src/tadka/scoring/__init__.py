@@ -3,7 +3,7 @@
 from tadka.scoring.calibration import Isotonic, Platt
 from tadka.scoring.config import FitConfig, fit
 from tadka.scoring.dense import Dense
-from tadka.scoring.directory import load, save
+from tadka.scoring.directory import load
 from tadka.scoring.example import Examples
 from tadka.scoring.forest import Forest
 from tadka.scoring.learner import Ffm, Fm, Learner, Linear
@@ -35,5 +35,4 @@ __all__ = [
     "fit",
     "load",
     "log_loss",
-    "save",
 ]

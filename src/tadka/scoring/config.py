@@ -7,7 +7,6 @@ from typing import Any, Literal
 from tadka.core.error import ConfigError
 from tadka.core.progress import Mode
 from tadka.features.features import Features
-from tadka.scoring.directory import save
 from tadka.scoring.learner import Ffm, Fm, Learner, Linear
 from tadka.scoring.training import Epoch, Training
 
@@ -113,5 +112,5 @@ def fit(
         model.calibrate(valid, config.calibration)
     if valid is not None:
         model.metrics |= {f"valid_{name}": v for name, v in model.evaluate(valid).items()}
-    save(model, config.out, replace=replace)
+    model.save(config.out, replace=replace)
     return model

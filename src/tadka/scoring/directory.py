@@ -1,25 +1,13 @@
-"""Model directories: everything that scoring needs, in files that other programs can read too.
-
-    model.json      kind, settings, definition of the features, metrics, example, list of the files
-    NAME.npy        one array of parameters each, to be mapped into memory
-    features.proto  the message that clients send, where the model has a feature class
-    report.html     the learning curve and the metrics
-
-A directory appears complete or not at all. Loading reads every byte once and checks it, so that a
-damaged model is refused before it answers anything.
-"""
+"""Loading models: every file is checked before a model answers anything; record.py writes them."""
 
 import base64
-import json
 import math
-from dataclasses import asdict
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from tadka.core.error import ConfigError, DataError, NotFound, TadkaError
+from tadka.core.error import ConfigError, DataError, NotFound
 from tadka.core.hashing import digest_file
 from tadka.features.definition import Definition
 from tadka.features.features import Features
@@ -28,81 +16,22 @@ from tadka.scoring.calibration import CALIBRATIONS
 from tadka.scoring.dense import Dense
 from tadka.scoring.learner import Ffm, Fm, Linear
 from tadka.scoring.model import Array, Model
-from tadka.scoring.precision import check_finite, name_precision
-from tadka.scoring.report import render
+from tadka.scoring.precision import name_precision
+from tadka.scoring.record import CALIBRATION, RECORD, read_record
 from tadka.scoring.training import Epoch
 from tadka.scoring.trees import Trees
-from tadka.storage.publish import publish_directory
 
-FORMAT = 1
 KINDS: dict[str, type[Model]] = {kind.kind: kind for kind in (Linear, Fm, Ffm, Dense, Trees)}
 
-_MODEL, _PROTO, _REPORT = "model.json", "features.proto", "report.html"
-_CALIBRATION = "calibration"
 # Another C library may round exp differently in the last bit, and no further.
 _TOLERANCE = 1e-9
-
-
-def save(model: Model, directory: str | Path, *, replace: bool = False) -> None:
-    """Writes a model; the directory appears complete or not at all.
-
-    Args:
-        model: A trained model.
-        directory: A local folder to make.
-        replace: Whether one that exists may be replaced.
-
-    Raises:
-        ConfigError: The model is not trained.
-        DataError: A parameter is not finite, the directory exists or cannot be written, or the
-            example row cannot be scored.
-    """
-    if not model.arrays:
-        raise ConfigError(f"This {type(model).__name__} has no parameters yet. Call fit first.")
-    for name, array in model.arrays.items():
-        check_finite(name, array)
-    arrays = dict(model.arrays)
-    if model.calibration is not None:
-        arrays[_CALIBRATION] = model.calibration.to_array()
-    record: dict[str, Any] = {
-        "format": FORMAT,
-        "tadka": version("tadka"),
-        "kind": model.kind,
-        "settings": model.settings(),
-        "features": None,
-        "calibration": model.calibration.method if model.calibration is not None else None,
-        "metrics": model.metrics,
-        "curve": [asdict(epoch) for epoch in model.curve],
-        "example": _example(model),
-        "files": {},
-    }
-    if model.features is not None and model.definition is not None:
-        record["features"] = {
-            "class": f"{model.features.__module__}:{model.features.__qualname__}",
-            "group": model.group,
-            "version": model.definition.version,
-            "hash": model.definition.hash,
-            "definition": model.definition.to_dict(),
-        }
-    with publish_directory(directory, replace=replace) as place:
-        for name, array in arrays.items():
-            file = place / f"{name}.npy"
-            np.save(file, array, allow_pickle=False)
-            record["files"][file.name] = {
-                "precision": name_precision(array),
-                "shape": list(array.shape),
-                "sha256": digest_file(file),
-            }
-        if model.features is not None:
-            (place / _PROTO).write_text(model.features.proto(), encoding="utf-8")
-        (place / _REPORT).write_text(render(model, record), encoding="utf-8")
-        (place / _MODEL).write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
 
 
 def load(directory: str | Path, features: type[Features] | None = None) -> Model:
     """A model from its directory; its parameters stay in the files, mapped read-only.
 
     Args:
-        directory: What `save` wrote.
+        directory: What `Model.save` wrote.
         features: The feature class; without it the class is imported by the name that was saved.
 
     Returns:
@@ -127,7 +56,7 @@ def load(directory: str | Path, features: type[Features] | None = None) -> Model
         name.removesuffix(".npy"): _open_array(place / name, expected)
         for name, expected in record["files"].items()
     }
-    calibration = arrays.pop(_CALIBRATION, None)
+    calibration = arrays.pop(CALIBRATION, None)
     saved = record["features"]
     group = None
     if saved is None:
@@ -139,7 +68,7 @@ def load(directory: str | Path, features: type[Features] | None = None) -> Model
     model = model_class(features, group=group, **record["settings"])
     if record["calibration"] is not None:
         if calibration is None:
-            raise DataError(f"Model {str(place)!r} lacks the file {_CALIBRATION}.npy.")
+            raise DataError(f"Model {str(place)!r} lacks the file {CALIBRATION}.npy.")
         model.calibration = CALIBRATIONS[record["calibration"]].from_array(calibration)
     model.metrics = record["metrics"]
     model.curve = [Epoch(**epoch) for epoch in record["curve"]]
@@ -149,39 +78,6 @@ def load(directory: str | Path, features: type[Features] | None = None) -> Model
         raise DataError(f"Model {str(place)!r} is damaged: {error}") from error
     _check_example(place, model, record["example"])
     return model
-
-
-def read_record(directory: str | Path) -> dict[str, Any]:
-    """What `model.json` says, unchecked but for its form.
-
-    Args:
-        directory: A model directory.
-
-    Returns:
-        The record, with every key that `save` writes.
-
-    Raises:
-        NotFound: There is no such directory, or no model in it.
-        DataError: The record is damaged or of another format.
-    """
-    file = Path(directory) / _MODEL
-    try:
-        record = json.loads(file.read_text(encoding="utf-8"))
-    except (FileNotFoundError, NotADirectoryError) as error:
-        raise NotFound(
-            f"{str(directory)!r} is no model directory: it has no {_MODEL}. "
-            "Check the path; tadka score fit writes one."
-        ) from error
-    except (OSError, ValueError) as error:
-        raise DataError(f"File {str(file)!r} cannot be read: {error}.") from error
-    if not isinstance(record, dict) or record.get("format") != FORMAT:
-        seen = record.get("format") if isinstance(record, dict) else type(record).__name__
-        raise DataError(f"File {str(file)!r} has format {seen!r}; this tadka reads {FORMAT}.")
-    wanted = ("kind", "settings", "features", "calibration", "metrics", "curve", "example", "files")
-    missing = [key for key in wanted if key not in record]
-    if missing:
-        raise DataError(f"File {str(file)!r} lacks the key {missing[0]!r}. Save the model again.")
-    return record
 
 
 def _open_array(file: Path, expected: dict[str, Any]) -> Array:
@@ -221,7 +117,7 @@ def _find_class(place: Path, name: str) -> type[Features]:
 def _check_definition(place: Path, saved: dict[str, Any], features: type[Features]) -> None:
     mine, theirs = features.definition(saved["group"]), Definition.from_dict(saved["definition"])
     if theirs.hash != saved["hash"]:
-        raise DataError(f"The definition in {str(place / _MODEL)!r} is damaged: its hash differs.")
+        raise DataError(f"The definition in {str(place / RECORD)!r} is damaged: its hash differs.")
     if mine.hash != theirs.hash:
         differences = "; ".join(mine.differences(theirs))
         raise ConfigError(
@@ -229,22 +125,6 @@ def _check_definition(place: Path, saved: dict[str, Any], features: type[Feature
             f"{features.__module__}:{features.__qualname__}: {differences} (here: the class, "
             "there: the model). Train it again, or use the class it was made with."
         )
-
-
-def _example(model: Model) -> dict[str, Any] | None:
-    """A row with its score, by which loading and other programs can check the whole path."""
-    if model.features is None:
-        return None
-    message = model.example or b""
-    try:
-        score = model.score(message)
-    except TadkaError as error:
-        raise DataError(
-            f"The example row of the model cannot be scored: {error} Set model.example to the "
-            "message of a typical row."
-        ) from error
-    values = repr(model.features.from_message(message))
-    return {"message": base64.b64encode(message).decode(), "row": values, "score": score.hex()}
 
 
 def _check_example(place: Path, model: Model, example: dict[str, Any] | None) -> None:

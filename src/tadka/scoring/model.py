@@ -2,6 +2,7 @@
 
 import copy
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any, ClassVar, Self
 
 import numpy as np
@@ -16,6 +17,7 @@ from tadka.scoring.calibration import CALIBRATIONS, Calibration
 from tadka.scoring.example import Examples
 from tadka.scoring.metric import auc, calibration_ratio, log_loss
 from tadka.scoring.precision import to_precision
+from tadka.scoring.record import write
 from tadka.scoring.training import Epoch
 
 Array = npt.NDArray[Any]
@@ -210,6 +212,20 @@ class Model:
         message = row if isinstance(row, bytes) else row.to_message()
         score: float = self._ready().score(message)
         return score
+
+    def save(self, directory: str | Path, *, replace: bool = False) -> None:
+        """Writes a model directory, which `load` reads; it appears complete or not at all.
+
+        Args:
+            directory: A local folder to make.
+            replace: Whether one that exists may be replaced.
+
+        Raises:
+            ConfigError: The model is not trained.
+            DataError: A parameter is not finite, the directory exists or cannot be written, or the
+                example row cannot be scored.
+        """
+        write(self, directory, replace=replace)
 
     def evaluate(self, examples: Any, **columns: Any) -> dict[str, float]:
         """How good the scores are.

@@ -11,7 +11,7 @@ from pyarrow import parquet
 from tadka.core.error import ConfigError, DataError, NotFound
 from tadka.features.encoding import Skip
 from tadka.features.features import Features
-from tadka.scoring.directory import load, save
+from tadka.scoring.directory import load
 from tadka.scoring.example import Examples
 from tadka.scoring.learner import Ffm, Fm, Learner, Linear
 from tadka.scoring.training import Epoch, Training
@@ -87,7 +87,7 @@ def test_a_row_alone_scores_as_in_its_table_to_the_last_bit(model: Learner) -> N
 def test_a_saved_model_scores_as_before(model: Learner, method: str, tmp_path: Path) -> None:
     model.fit(TRAIN, valid=VALID).calibrate(VALID, method)
 
-    save(model, tmp_path / "model")
+    model.save(tmp_path / "model")
     loaded = load(tmp_path / "model", Visit)
 
     assert model.predict(VALID).tolist() == loaded.predict(VALID).tolist()
@@ -104,7 +104,7 @@ def test_half_the_bits_change_scores_little(model: Learner, precision: str, tmp_
     model.fit(TRAIN)
 
     halved = model.to_precision(precision)
-    save(halved, tmp_path / "model")
+    halved.save(tmp_path / "model")
     loaded = load(tmp_path / "model", Visit)
 
     assert np.abs(model.predict(VALID) - halved.predict(VALID)).max() < 0.02
@@ -201,14 +201,14 @@ def test_a_model_without_parameters_says_so(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="Call fit first"):
         Linear(Visit).predict(VALID)
     with pytest.raises(ConfigError, match="Call fit first"):
-        save(Linear(Visit), tmp_path / "model")
+        Linear(Visit).save(tmp_path / "model")
 
 
 def test_a_model_of_plain_rows_needs_no_feature_class(tmp_path: Path) -> None:
     examples = Examples.read(TRAIN, Visit)
     model = Fm(dim=2, training=ONE_THREAD).fit(Examples(examples.rows, examples.labels))
 
-    save(model, tmp_path / "model")
+    model.save(tmp_path / "model")
     loaded = load(tmp_path / "model")
 
     assert model.predict(examples.rows).tolist() == loaded.predict(examples.rows).tolist()
@@ -262,7 +262,7 @@ class TestLibffm:
 class TestDirectory:
     @pytest.fixture
     def place(self, tmp_path: Path) -> Path:
-        save(Linear(Visit, training=ONE_THREAD).fit(TRAIN, valid=VALID), tmp_path / "model")
+        Linear(Visit, training=ONE_THREAD).fit(TRAIN, valid=VALID).save(tmp_path / "model")
         return tmp_path / "model"
 
     def change(self, place: Path, **values: object) -> None:
@@ -273,8 +273,8 @@ class TestDirectory:
         model = load(place, Visit)
 
         with pytest.raises(DataError, match="exists already"):
-            save(model, place)
-        save(model, place, replace=True)
+            model.save(place)
+        model.save(place, replace=True)
 
         assert load(place, Visit).metrics == model.metrics
 
@@ -377,7 +377,7 @@ class TestDirectory:
         model.arrays["linear"][3] = np.nan
 
         with pytest.raises(DataError, match="'linear'"):
-            save(model, tmp_path / "spoiled")
+            model.save(tmp_path / "spoiled")
         assert not (tmp_path / "spoiled").exists()
 
     def test_the_page_shows_the_curve(self, place: Path) -> None:

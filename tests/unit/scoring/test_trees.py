@@ -11,7 +11,7 @@ import pytest
 from tadka.core.error import ConfigError, DataError
 from tadka.features.encoding import Hashed, Log, Vocabulary
 from tadka.features.features import Features
-from tadka.scoring.directory import load, save
+from tadka.scoring.directory import load
 from tadka.scoring.matrix import category_columns, feature_matrix
 from tadka.scoring.trees import Trees
 
@@ -82,7 +82,7 @@ def test_a_saved_forest_scores_as_before(
 ) -> None:
     model = Trees.from_library(booster, features)
 
-    save(model, tmp_path / "model")
+    model.save(tmp_path / "model")
     loaded = load(tmp_path / "model", features)
 
     assert model.predict(MATRIX).tolist() == loaded.predict(MATRIX).tolist()
