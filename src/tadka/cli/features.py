@@ -248,7 +248,7 @@ def _print(found: Check, console: Console) -> None:
         table.add_row(
             Text(e.name),
             row["kind"],
-            Text(_short(row["encoding"].replace("size=None", ""))),
+            Text(_short(row["encoding"])),
             Text(str(e)),
             f"{share:.1%}",
             f"{row['distinct']:,}",

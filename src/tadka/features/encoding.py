@@ -30,6 +30,9 @@ class Hashed:
         if self.size is not None and not 1 <= self.size <= MAX_SLOTS:
             raise ConfigError(f"Hashed size is {self.size}; it must be from 1 to 2**31 - 1.")
 
+    def __str__(self) -> str:
+        return "Hashed()" if self.size is None else f"Hashed({self.size})"
+
 
 @dataclass(frozen=True)
 class Vocabulary:

@@ -78,12 +78,17 @@ class Model:
         """
         self.arrays = dict(arrays)
         kernel = self.make_kernel()
-        if self.definition is not None and self.num_slots != self.definition.num_slots:
-            raise DataError(
-                f"The parameters have {self.num_slots:,} slots and the features of "
-                f"{self.definition.name!r} {self.definition.num_slots:,}; they do not belong "
-                "together."
-            )
+        if self.definition is not None:
+            # A scorer of messages trusts these: what is checked here is not checked row by row.
+            for what, mine, wanted in (
+                ("slots", self.num_slots, self.definition.num_slots),
+                ("features", kernel.num_features, self.definition.num_features),
+            ):
+                if mine != wanted and not (what == "features" and mine == 0):
+                    raise DataError(
+                        f"The parameters are for {mine:,} {what} and {self.definition.name!r} has "
+                        f"{wanted:,}; they do not belong together."
+                    )
         plan = plan_of(self.features, self.group) if self.features is not None else None
         self._scorer = make_scorer(kernel, plan, self.calibration)
         return self

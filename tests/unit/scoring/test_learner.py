@@ -218,6 +218,18 @@ def test_a_model_of_plain_rows_needs_no_feature_class(tmp_path: Path) -> None:
         loaded.score(b"")
 
 
+def test_parameters_of_another_width_are_refused() -> None:
+    """A score of a message reads at a slot and a feature without looking; they must be there."""
+    num_slots = Visit.definition().num_slots
+    arrays = {"bias": np.zeros(1), "linear": np.zeros(num_slots, np.float32)}
+    few = np.zeros((num_slots, 2, 4), np.float32)
+
+    with pytest.raises(DataError, match=r"for 7 slots and 'Visit' has"):
+        Linear(Visit).take({**arrays, "linear": np.zeros(7, np.float32)})
+    with pytest.raises(DataError, match=r"for 2 features and 'Visit' has 5"):
+        Ffm(Visit, dim=4).take({**arrays, "latent": few})
+
+
 def test_an_unknown_calibration_is_refused() -> None:
     with pytest.raises(ConfigError, match="isotonic, platt"):
         Linear(Visit, training=ONE_THREAD).fit(TRAIN).calibrate(VALID, "temperature")
