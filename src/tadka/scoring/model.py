@@ -1,7 +1,9 @@
 """What every model is: parameters of one kind, fed by one feature class."""
 
+import base64
 import copy
 from collections.abc import Mapping
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
@@ -17,7 +19,7 @@ from tadka.scoring.calibration import CALIBRATIONS, Calibration
 from tadka.scoring.example import Examples
 from tadka.scoring.metric import auc, calibration_ratio, log_loss
 from tadka.scoring.precision import to_precision
-from tadka.scoring.record import write
+from tadka.scoring.record import CALIBRATION, PROTO, write
 from tadka.scoring.training import Epoch
 
 Array = npt.NDArray[Any]
@@ -230,7 +232,48 @@ class Model:
             DataError: A parameter is not finite, the directory exists or cannot be written, or the
                 example row cannot be scored.
         """
-        write(self, directory, replace=replace)
+        self._ready()
+        arrays = dict(self.arrays)
+        record: dict[str, Any] = {
+            "kind": self.kind,
+            "settings": self.settings(),
+            "features": None,
+            "calibration": None,
+            "metrics": self.metrics,
+            "curve": [asdict(epoch) for epoch in self.curve],
+            "example": None,
+        }
+        texts = {}
+        if self.calibration is not None:
+            record["calibration"] = self.calibration.method
+            arrays[CALIBRATION] = self.calibration.to_array()
+        if self.features is not None and self.definition is not None:
+            texts[PROTO] = self.features.proto()
+            record["example"] = self._scored_example(self.features)
+            record["features"] = {
+                "class": f"{self.features.__module__}:{self.features.__qualname__}",
+                "group": self.group,
+                "version": self.definition.version,
+                "hash": self.definition.hash,
+                "definition": self.definition.to_dict(),
+            }
+        write(directory, record, arrays, texts, replace=replace)
+
+    def _scored_example(self, features: type[Features]) -> dict[str, str]:
+        """A row with its score, by which loading and other programs check the whole path."""
+        message = self.example or b""
+        try:
+            score = self.score(message)
+        except DataError as error:
+            raise DataError(
+                f"The example row of the model cannot be scored: {error} Set model.example to the "
+                "message of a typical row."
+            ) from error
+        return {
+            "message": base64.b64encode(message).decode(),
+            "row": repr(features.from_message(message)),
+            "score": score.hex(),
+        }
 
     def evaluate(self, examples: Any, **columns: Any) -> dict[str, float]:
         """How good the scores are.

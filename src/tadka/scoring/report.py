@@ -1,39 +1,37 @@
 """A model's page: how it learnt, how good it is, and what it was made from."""
 
 from html import escape
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from tadka.core.chart import line_chart
 from tadka.core.page import facts_list, legend, page
-
-if TYPE_CHECKING:
-    from tadka.scoring.model import Model
+from tadka.features.definition import Definition
 
 
-def render(model: "Model", record: dict[str, Any]) -> str:
+def render(record: dict[str, Any]) -> str:
     """One self-contained HTML page.
 
     Args:
-        model: A trained model.
-        record: What its `model.json` says.
+        record: What the model's `model.json` says.
 
     Returns:
         The page, to be written as UTF-8.
     """
     saved = record["features"]
-    title = f"{type(model).__name__} of {saved['class']}" if saved else type(model).__name__
-    facts = {name.replace("_", " "): _number(value) for name, value in model.metrics.items()}
+    title = f"{record['kind']} model" + (f" of {saved['class']}" if saved else "")
+    facts = {name.replace("_", " "): _number(value) for name, value in record["metrics"].items()}
     body = [f"<h1>{escape(title)}</h1>"]
     if facts:
         body.append(facts_list(facts))
-    if model.curve:
-        body += ["<h2>Learning curve</h2>", *_curves(model)]
-    body += ["<h2>What it is made of</h2>", facts_list(_made_of(model, record))]
-    if model.definition is not None:
+    if record["curve"]:
+        body += ["<h2>Learning curve</h2>", *_curves(record)]
+    body += ["<h2>What it is made of</h2>", facts_list(_made_of(record))]
+    if saved:
+        definition = Definition.from_dict(saved["definition"])
         rows = "".join(
             f"<tr><td>{escape(feature.name)}</td><td>{escape(str(feature.encoding))}</td>"
             f"<td>{span.width:,}</td></tr>"
-            for feature, span in zip(model.definition.features, model.definition.spans, strict=True)
+            for feature, span in zip(definition.features, definition.spans, strict=True)
         )
         body.append(
             '<div class="scroll"><table><thead><tr><th>feature</th><th>encoding</th>'
@@ -42,21 +40,15 @@ def render(model: "Model", record: dict[str, Any]) -> str:
     return page(title, body)
 
 
-def _curves(model: "Model") -> list[str]:
-    lines = {
-        "training": [(epoch.number, epoch.train_log_loss) for epoch in model.curve],
-        "validation": [
-            (epoch.number, epoch.valid_log_loss)
-            for epoch in model.curve
-            if epoch.valid_log_loss is not None
-        ],
-    }
-    areas = {
-        "validation": [
-            (epoch.number, epoch.valid_auc) for epoch in model.curve if epoch.valid_auc is not None
-        ]
-    }
-    best = model.metrics.get("epochs")
+def _curves(record: dict[str, Any]) -> list[str]:
+    curve, metrics = record["curve"], record["metrics"]
+
+    def line(key: str) -> list[tuple[float, float]]:
+        return [(epoch["number"], epoch[key]) for epoch in curve if epoch[key] is not None]
+
+    lines = {"training": line("train_log_loss"), "validation": line("valid_log_loss")}
+    areas = {"validation": line("valid_auc")}
+    best = metrics.get("epochs")
     marks = [(float(best), "the epoch that was kept")] if best is not None else []
     figures = []
     for caption, unit, series in (
@@ -74,9 +66,8 @@ def _curves(model: "Model") -> list[str]:
     return figures
 
 
-def _made_of(model: "Model", record: dict[str, Any]) -> dict[str, str]:
-    facts = {"kind": model.kind, "slots": f"{model.num_slots:,}"}
-    facts |= {name: str(value) for name, value in record["settings"].items()}
+def _made_of(record: dict[str, Any]) -> dict[str, str]:
+    facts = {name: str(value) for name, value in record["settings"].items()}
     facts["precision"] = ", ".join(
         sorted({file["precision"] for name, file in record["files"].items() if "bias" not in name})
     )
