@@ -25,7 +25,6 @@ def extension(name: str, *sources: str) -> Extension:
         depends=[str(header) for header in folder.rglob("*.h")],
         include_dirs=[str(folder)],
         extra_compile_args=COMPILE,
-        optional=True,
     )
 
 
@@ -44,13 +43,20 @@ EXTENSIONS = [
     extension("scoring.tree"),
 ]
 
-setup(
-    ext_modules=[]
-    if os.environ.get("TADKA_BUILD_NATIVE") == "0"
-    else cythonize(
-        [e for e in EXTENSIONS if Path(e.sources[0]).exists()],
+
+def modules() -> list[Extension]:
+    """The extensions as C; none where TADKA_BUILD_NATIVE=0 asks for a build without them."""
+    if os.environ.get("TADKA_BUILD_NATIVE") == "0":
+        return []
+    found = cythonize(
+        EXTENSIONS,
         include_path=["src"],
         build_dir="build/cython",
         compiler_directives={"language_level": "3", "embedsignature": True},
     )
-)
+    for module in found:
+        module.optional = True  # cythonize makes new objects, and forgets it
+    return found
+
+
+setup(ext_modules=modules())

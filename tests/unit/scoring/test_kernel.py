@@ -2,6 +2,7 @@
 
 import itertools
 import math
+import os
 import subprocess
 import sys
 import threading
@@ -631,6 +632,7 @@ def test_the_backend_makes_the_kernel_that_the_environment_asks_for(
     parameters = make_parameters(rng, kind)
     rows = make_rows(rng, 5, 9, 5)
 
+    monkeypatch.delenv("TADKA_NATIVE", raising=False)
     native = backend.make_kernel(kind, parameters)
     monkeypatch.setenv("TADKA_NATIVE", "0")
     plain = backend.make_kernel(kind, parameters)
@@ -662,7 +664,11 @@ with warnings.catch_warnings(record=True) as seen:
 print(type(made[0]).__module__, len(seen), seen[0].category.__name__)
 """
     done = subprocess.run(
-        [sys.executable, "-c", program], capture_output=True, text=True, check=True
+        [sys.executable, "-c", program],
+        capture_output=True,
+        text=True,
+        check=True,
+        env={**os.environ, "TADKA_NATIVE": "1"},
     )
 
     assert "tadka.scoring.reference 1 RuntimeWarning" in done.stdout
