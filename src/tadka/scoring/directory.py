@@ -110,7 +110,7 @@ def _find_class(place: Path, name: str) -> type[Features]:
     except (ConfigError, NotFound) as error:
         raise ConfigError(
             f"Model {str(place)!r} needs its feature class {name!r}: {error} Start where the "
-            "module can be found, or pass the class."
+            "module can be found, or give the class (features=, or --features)."
         ) from error
 
 
