@@ -73,7 +73,10 @@ def scan(uri: str | Path, columns: Sequence[str] | None = None) -> TableScan:
         NotFound: There is no such file.
         DataError: The suffix is unknown, the file is damaged, or a column is missing.
     """
-    return _table_format(str(uri), suffix_of(uri)).scan(str(uri), columns)
+    table_format = _table_format(str(uri), suffix_of(uri))
+    file_system, path = resolve(uri)
+    file_system.invalidate_cache(path)  # a listing kept from before may hold an old version
+    return table_format.scan(str(uri), columns)
 
 
 def read_piece(scan: TableScan, index: int) -> "pa.Table":

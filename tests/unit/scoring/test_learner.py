@@ -14,6 +14,7 @@ from tadka.features.features import Features
 from tadka.scoring.directory import load
 from tadka.scoring.example import Examples
 from tadka.scoring.learner import Ffm, Fm, Learner, Linear
+from tadka.scoring.model import Array
 from tadka.scoring.training import Epoch, Training
 
 ONE_THREAD = Training(epochs=6, threads=1)
@@ -221,7 +222,10 @@ def test_a_model_of_plain_rows_needs_no_feature_class(tmp_path: Path) -> None:
 def test_parameters_of_another_width_are_refused() -> None:
     """A score of a message reads at a slot and a feature without looking; they must be there."""
     num_slots = Visit.definition().num_slots
-    arrays = {"bias": np.zeros(1), "linear": np.zeros(num_slots, np.float32)}
+    arrays: dict[str, Array] = {
+        "bias": np.zeros(1),
+        "linear": np.zeros(num_slots, np.float32),
+    }
     few = np.zeros((num_slots, 2, 4), np.float32)
 
     with pytest.raises(DataError, match=r"for 7 slots and 'Visit' has"):
