@@ -36,6 +36,10 @@ class _OpenFiles(threading.local):
             key = (uri, str(status.st_mtime_ns), status.st_ino)
         file = self._files.get(key)
         if file is None:
+            if not is_local(file_system):
+                # kept under what it is now: the object may have been replaced since the scan
+                file_system.invalidate_cache(path)
+                key = (uri, version_of(file_system, path, file_system.info(path)), 0)
             file = _open(uri, is_remote=not is_local(file_system))
             self._files[key] = file
             if len(self._files) > _KEPT_FILES:

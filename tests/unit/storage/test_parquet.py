@@ -88,6 +88,19 @@ def test_object_scanned_again_is_read_as_it_is_now(bucket: str) -> None:
     assert {"a": [7], "b": ["y"]} == read_piece(scan(uri), 0).to_pydict()
 
 
+def test_an_object_that_becomes_what_it_was_is_read_again(bucket: str) -> None:
+    uri = join(bucket, "a.parquet")
+    first, other = pa.table({"a": [1]}), pa.table({"a": [2]})
+    save(first, uri)
+    found = scan(uri)
+    save(other, uri)
+    assert {"a": [2]} == read_piece(found, 0).to_pydict()
+
+    save(first, uri)
+
+    assert {"a": [1]} == read_piece(scan(uri), 0).to_pydict()
+
+
 def test_few_files_stay_open(tmp_path: Path) -> None:
     for i in range(20):
         write_groups(f"{tmp_path}/{i}.parquet", 1)
