@@ -268,7 +268,8 @@ def work():
     plain = subprocess.Popen(wait, stdin=subprocess.PIPE)
     away = subprocess.Popen(wait, stdin=subprocess.PIPE, start_new_session=True)
     memory = SharedMemory(create=True, size=4096)
-    print("child", os.getpid(), plain.pid, away.pid, memory.name)
+    # in one write: children and parent tell at the same time
+    os.write(1, f"child {os.getpid()} {plain.pid} {away.pid} {memory.name}\\n".encode())
     threading.Event().wait()
 
 launcher = LocalLauncher()
@@ -276,7 +277,8 @@ processes = [
     launcher.start(ProcessSpec(name="a", entry=work)),
     launcher.start(ProcessSpec(name="b", entry=work, resources=Resources(memory="128M"))),
 ]
-print("parent", launcher._guard.pid, launcher.directory, processes[1].limit.group, flush=True)
+group = processes[1].limit.group
+os.write(1, f"parent {launcher._guard.pid} {launcher.directory} {group}\\n".encode())
 threading.Event().wait()
 """
 
@@ -510,11 +512,11 @@ from tadka.launch.local import LocalLauncher
 def work():
     from mpi4py import MPI
     MPI.COMM_WORLD.Barrier()
-    print("rank", os.getpid())
+    os.write(1, f"rank {os.getpid()}\\n".encode())
     threading.Event().wait()
 
 launcher = LocalLauncher()
 process = launcher.start(ProcessSpec(name="a", entry=work, num_ranks=2))
-print("parent", launcher._guard.pid, launcher.directory, flush=True)
+os.write(1, f"parent {launcher._guard.pid} {launcher.directory}\\n".encode())
 threading.Event().wait()
 """
