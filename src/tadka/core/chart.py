@@ -8,6 +8,8 @@ Points = Sequence[tuple[float, float]]
 
 _WIDTH, _HEIGHT = 760, 230
 _LEFT, _RIGHT, _TOP, _BOTTOM = 58, 12, 10, 40
+_MIN_LENGTH = 1e-290
+"""Of an axis: steps of a shorter one would be subnormal numbers, which lose digits."""
 NUM_COLOURS = 6
 """Classes `s0` to `s5` carry a series' colour and dashes; the page's CSS defines them."""
 
@@ -157,8 +159,9 @@ def short_number(value: float, digits: int = 3, *, like: float | None = None) ->
 
 
 def _spread(low: float, high: float) -> tuple[float, float]:
-    """An axis needs a length, also for one value."""
-    if high > low:
+    """An axis needs a length, also for one value or for values that differ by rounding only."""
+    size = max(abs(low), abs(high))
+    if high - low > max(1e-12 * size, _MIN_LENGTH):
         return low, high
-    room = abs(low) * 0.1 or 1.0
-    return (low, low + room) if low >= 0 else (low - room, low)
+    room = 0.1 * size if size > _MIN_LENGTH else 1.0
+    return (low, high + room) if low >= 0 else (low - room, high)

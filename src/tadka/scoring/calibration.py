@@ -26,6 +26,7 @@ import numpy as np
 import numpy.typing as npt
 
 from tadka.core.error import DataError
+from tadka.scoring.reference import sigmoids
 
 Array = npt.NDArray[np.float64]
 
@@ -122,9 +123,9 @@ class Platt:
             In [0, 1], of the same shape.
         """
         margin_B = np.asarray(margins, np.float64)
-        a, b = self.a, self.b
-        scores = [_logistic(a * margin + b) for margin in margin_B.ravel().tolist()]
-        return np.array(scores, np.float64).reshape(margin_B.shape)
+        with np.errstate(all="ignore"):
+            z_B = self.a * margin_B + self.b
+        return sigmoids(z_B.ravel()).reshape(margin_B.shape)
 
     def to_array(self) -> Array:
         """What `from_array` takes: [a, b]."""
@@ -297,13 +298,6 @@ def _pool(mean: list[float], weight: list[float]) -> tuple[list[float], list[int
         weights.append(mass)
         starts.append(start)
     return levels, starts
-
-
-def _logistic(z: float) -> float:
-    if z >= 0:
-        return 1 / (1 + math.exp(-z))
-    tail = math.exp(z)  # NaN comes here and stays
-    return tail / (1 + tail)
 
 
 def _sigmoid(z: Array) -> Array:

@@ -110,7 +110,7 @@ def fit(
         model = model.to_precision(config.precision)
     if config.calibration is not None:
         model.calibrate(valid, config.calibration)
-    if valid is not None:
+    if valid is not None and (config.precision != "float32" or config.calibration is not None):
         model.metrics |= {f"valid_{name}": v for name, v in model.evaluate(valid).items()}
     model.save(config.out, replace=replace)
     return model

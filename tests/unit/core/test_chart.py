@@ -2,7 +2,7 @@ import math
 import xml.etree.ElementTree as ET
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from tadka.core.chart import line_chart, nice_ticks, short_number
@@ -70,6 +70,8 @@ def test_a_series_keeps_the_colour_it_is_given() -> None:
 
 
 @given(st.lists(st.tuples(numbers, numbers), min_size=1, max_size=5))
+@example([(0.0, 5e-324)])
+@example([(0.0, 1.0), (5e-324, 1.0 + 2**-52)])
 def test_every_point_lies_inside_the_frame(points: list[tuple[float, float]]) -> None:
     svg = ET.fromstring(line_chart({"a": sorted(points)}, x_label="x", y_label="y", label="l"))
 
