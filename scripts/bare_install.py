@@ -17,9 +17,10 @@ ROOMS = (
     "tadka.launch",
     "tadka.features",
     "tadka.scoring",
+    "tadka.serve",
     "tadka.cli",
 )
-OF_EXTRAS = ("pyarrow", "zmq", "torch", "mpi4py", "s3fs")
+OF_EXTRAS = ("pyarrow", "grpc", "google", "zmq", "torch", "mpi4py", "s3fs")
 
 
 def check_rooms() -> None:

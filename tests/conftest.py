@@ -87,6 +87,21 @@ def missing_compiler() -> str | None:
     return None
 
 
+def missing_http2() -> str | None:
+    absent = [name for name in ("h2load", "nghttp", "curl") if find_program(name) is None]
+    if absent:
+        return f"no {', '.join(absent)}; run: apt-get install nghttp2-client curl"
+    return None
+
+
+def missing_node() -> str | None:
+    if find_program("node") is None:
+        return "no node; run: apt-get install nodejs npm"
+    if not (ROOT / "tests" / "node" / "node_modules" / "@grpc" / "grpc-js").is_dir():
+        return "tests/node has no packages; run: tests/node/install.sh"
+    return None
+
+
 def missing_gpu() -> str | None:
     if not any(Path("/dev").glob("nvidia[0-9]*")):
         return "no NVIDIA GPU"
@@ -99,6 +114,8 @@ NEEDS = {
     "needs_chromium": missing_chromium,
     "needs_mpi": missing_mpi,
     "needs_compiler": missing_compiler,
+    "needs_http2": missing_http2,
+    "needs_node": missing_node,
     "needs_gpu": missing_gpu,
 }
 MAY_BE_MISSING_IN_CI = {"needs_gpu"}

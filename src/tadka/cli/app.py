@@ -16,6 +16,7 @@ from typer.core import TyperGroup
 from tadka.cli.demo import demo
 from tadka.cli.features import app as features_app
 from tadka.cli.score import app as score_app
+from tadka.cli.serve import app as serve_app
 from tadka.core.error import ConfigError, StageError, TadkaError
 
 FAILED, WRONG_USAGE, INTERRUPTED = 1, 2, 130
@@ -115,6 +116,7 @@ app.command(
 )(demo)
 app.add_typer(features_app)
 app.add_typer(score_app)
+app.add_typer(serve_app)
 
 
 @app.callback(

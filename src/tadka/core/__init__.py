@@ -7,8 +7,11 @@ from tadka.core.error import (
     LaunchError,
     MissingExtra,
     NotFound,
+    ServeError,
     StageError,
     TadkaError,
+    TooLate,
+    Unreachable,
 )
 from tadka.core.extra import require
 from tadka.core.hashing import digest, digest_file
@@ -24,8 +27,11 @@ __all__ = [
     "Progress",
     "ProgressRow",
     "Resources",
+    "ServeError",
     "StageError",
     "TadkaError",
+    "TooLate",
+    "Unreachable",
     "digest",
     "digest_file",
     "dump_config",

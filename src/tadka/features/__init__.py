@@ -4,6 +4,7 @@ from tadka.features.definition import Definition, Feature, Field, Span
 from tadka.features.encoding import Buckets, Encoding, Hashed, Log, Number, Skip, Vocabulary
 from tadka.features.features import Features
 from tadka.features.plan import Explanation
+from tadka.features.row import PropertyError
 from tadka.features.sparse import SparseRows
 
 __all__ = [
@@ -17,6 +18,7 @@ __all__ = [
     "Hashed",
     "Log",
     "Number",
+    "PropertyError",
     "Skip",
     "Span",
     "SparseRows",

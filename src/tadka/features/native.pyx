@@ -15,7 +15,7 @@ from tadka.core.error import ConfigError, DataError
 from tadka.features.encoding import Buckets, Hashed, Log, Number, Vocabulary
 from tadka.features.hash import feature_seed
 from tadka.features.reference import evaluate
-from tadka.features.row import at_row, type_of
+from tadka.features.row import PropertyError, at_row, type_of
 
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
 from cpython.exc cimport PyErr_Clear
@@ -539,7 +539,7 @@ cdef class Engine:
                 number = float("inf") if given > 0 else float("-inf")
             if set_value(number, TD_FLOAT, value):
                 return 0
-        raise DataError(
+        raise PropertyError(
             f"{at_row(row)}property {self.members[feature].name!r} gave {given!r:.80} "
             f"({type_of(given)}), which cannot be encoded."
         )

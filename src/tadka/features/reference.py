@@ -13,7 +13,7 @@ from tadka.features.declaration import Member
 from tadka.features.definition import Definition, Feature, Span
 from tadka.features.encoding import Buckets, Hashed, Log, Number, Vocabulary
 from tadka.features.hash import feature_seed, hash_text, missing_hash, slot_of
-from tadka.features.row import at_row, property_value, show, type_of
+from tadka.features.row import PropertyError, at_row, property_value, show, type_of
 from tadka.features.sparse import SparseRows
 
 Entry = tuple[int, float]
@@ -101,7 +101,7 @@ def evaluate(instance: Any, member: Member, row: int | None) -> Any:
         row: Its number, for messages.
 
     Raises:
-        DataError: The property raises, or gives what its annotation does not say.
+        PropertyError: The property raises, or gives what its annotation does not say.
     """
     if not member.is_property:
         return getattr(instance, member.name)
@@ -109,15 +109,15 @@ def evaluate(instance: Any, member: Member, row: int | None) -> Any:
         value = getattr(instance, member.name)
     except Exception as error:  # the user's own code, of any kind
         where = "" if row is None else f" for row {row}"
-        raise DataError(
+        raise PropertyError(
             f"property {member.name!r} raised {type(error).__name__}: {error}{where}"
         ) from error
     try:
         return property_value(value, member.shape)
     except DataError as error:
-        raise DataError(f"{at_row(row)}property {member.name!r}: {error}") from error
+        raise PropertyError(f"{at_row(row)}property {member.name!r}: {error}") from error
     except TypeError as error:
-        raise DataError(
+        raise PropertyError(
             f"{at_row(row)}property {member.name!r} is annotated {member.shape} but gave "
             f"{show(value)} ({_types(value)})."
         ) from error

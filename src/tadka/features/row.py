@@ -15,6 +15,10 @@ from tadka.features.wire import naive_utc
 MIN_INT, MAX_INT = -(2**63), 2**63 - 1
 
 
+class PropertyError(DataError):
+    """A property of a feature class raises, or gives what its annotation does not say."""
+
+
 def at_row(row: int | None) -> str:
     """Head of a message about a row; empty where the row has no number."""
     return "" if row is None else f"Row {row}: "

@@ -63,8 +63,7 @@ def load(directory: str | Path, features: type[Features] | None = None) -> Model
         features = None
     else:
         group = saved["group"]
-        features = features or _find_class(place, saved["class"])
-        _check_definition(place, saved, features)
+        features = saved_class(place, saved, features)
     model = model_class(features, group=group, **record["settings"])
     if record["calibration"] is not None:
         if calibration is None:
@@ -76,8 +75,27 @@ def load(directory: str | Path, features: type[Features] | None = None) -> Model
         model.take(arrays)
     except (KeyError, DataError) as error:
         raise DataError(f"Model {str(place)!r} is damaged: {error}") from error
-    _check_example(place, model, record["example"])
+    check_example(place, model, record["example"])
     return model
+
+
+def saved_class(
+    place: Path, saved: dict[str, Any], features: type[Features] | None
+) -> type[Features]:
+    """The feature class of a model directory.
+
+    Args:
+        place: The directory.
+        saved: What its record says under `features`.
+        features: The class, where the caller has it; None imports it by name.
+
+    Raises:
+        ConfigError: The class cannot be imported, or is not the one the model was made with.
+        DataError: The definition in the record is damaged.
+    """
+    features = features or _find_class(place, saved["class"])
+    _check_definition(place, saved, features)
+    return features
 
 
 def _open_array(file: Path, expected: dict[str, Any]) -> Array:
@@ -127,12 +145,25 @@ def _check_definition(place: Path, saved: dict[str, Any], features: type[Feature
         )
 
 
-def _check_example(place: Path, model: Model, example: dict[str, Any] | None) -> None:
+def check_example(
+    place: Path, model: Any, example: dict[str, Any] | None, *, tolerance: float = _TOLERANCE
+) -> None:
+    """Gives a model its example, and checks that it has the score it had when saved.
+
+    Args:
+        place: The model's directory.
+        model: Anything with `example` and `score(message)`.
+        example: What the record says of it; None for a model without.
+        tolerance: Relative difference of the scores that is no damage.
+
+    Raises:
+        DataError: The score is another.
+    """
     if example is None:
         return
     model.example = base64.b64decode(example["message"])
     expected, score = float.fromhex(example["score"]), model.score(model.example)
-    if not math.isclose(expected, score, rel_tol=_TOLERANCE, abs_tol=0.0):
+    if not math.isclose(expected, score, rel_tol=tolerance, abs_tol=0.0):
         raise DataError(
             f"Model {str(place)!r} scores its example {score!r}; when saved it was {expected!r}. "
             "The model or this installation is damaged."

@@ -66,6 +66,11 @@ class Model:
 
     # What all have in common.
 
+    @property
+    def scorer(self) -> Any:
+        """The whole way from a message to a score (`Scorer`); None before it has parameters."""
+        return self._scorer
+
     def take(self, arrays: Mapping[str, Array]) -> Self:
         """Makes these the parameters.
 
@@ -249,31 +254,9 @@ class Model:
             arrays[CALIBRATION] = self.calibration.to_array()
         if self.features is not None and self.definition is not None:
             texts[PROTO] = self.features.proto()
-            record["example"] = self._scored_example(self.features)
-            record["features"] = {
-                "class": f"{self.features.__module__}:{self.features.__qualname__}",
-                "group": self.group,
-                "version": self.definition.version,
-                "hash": self.definition.hash,
-                "definition": self.definition.to_dict(),
-            }
+            record["example"] = scored_example(self, self.features)
+            record["features"] = features_record(self.features, self.group)
         write(directory, record, arrays, texts, replace=replace)
-
-    def _scored_example(self, features: type[Features]) -> dict[str, str]:
-        """A row with its score, by which loading and other programs check the whole path."""
-        message = self.example or b""
-        try:
-            score = self.score(message)
-        except DataError as error:
-            raise DataError(
-                f"The example row of the model cannot be scored: {error} Set model.example to the "
-                "message of a typical row."
-            ) from error
-        return {
-            "message": base64.b64encode(message).decode(),
-            "row": repr(features.from_message(message)),
-            "score": score.hex(),
-        }
 
     def evaluate(self, examples: Any, **columns: Any) -> dict[str, float]:
         """How good the scores are.
@@ -317,3 +300,45 @@ class Model:
                 f"The rows have {rows.num_slots:,} slots and the model {self.num_slots:,}."
             )
         return rows
+
+
+def features_record(features: type[Features], group: str | None) -> dict[str, Any]:
+    """What `model.json` says of the feature class of a model.
+
+    Args:
+        features: The class.
+        group: The group of its features that the model uses; None for all.
+    """
+    definition = features.definition(group)
+    return {
+        "class": f"{features.__module__}:{features.__qualname__}",
+        "group": group,
+        "version": definition.version,
+        "hash": definition.hash,
+        "definition": definition.to_dict(),
+    }
+
+
+def scored_example(model: Any, features: type[Features]) -> dict[str, str]:
+    """A row with its score, by which loading and other programs check the whole path.
+
+    Args:
+        model: Anything with `example` and `score(message)`.
+        features: Its feature class.
+
+    Raises:
+        DataError: The row cannot be scored.
+    """
+    message = model.example or b""
+    try:
+        score = model.score(message)
+    except DataError as error:
+        raise DataError(
+            f"The example row of the model cannot be scored: {error} Set model.example to the "
+            "message of a typical row."
+        ) from error
+    return {
+        "message": base64.b64encode(message).decode(),
+        "row": repr(features.from_message(message)),
+        "score": score.hex(),
+    }

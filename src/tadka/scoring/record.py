@@ -2,6 +2,7 @@
 
     model.json      kind, settings, definition of the features, metrics, example, list of the files
     NAME.npy        one array of parameters each, to be mapped into memory
+    NAME.pkl        what a kind keeps beside arrays (a Python object of the room serve)
     features.proto  the message that clients send, where the model has a feature class
     report.html     the learning curve and the metrics
 
@@ -9,6 +10,7 @@ A directory appears complete or not at all. Loading reads every byte once and ch
 damaged model is refused before it answers anything.
 """
 
+import hashlib
 import json
 from collections.abc import Mapping
 from importlib.metadata import version
@@ -40,6 +42,7 @@ def write(
     arrays: Mapping[str, Array],
     texts: Mapping[str, str],
     *,
+    blobs: Mapping[str, bytes] | None = None,
     replace: bool,
 ) -> None:
     """Writes a model directory; it appears complete or not at all.
@@ -49,6 +52,7 @@ def write(
         record: What `model.json` says; format, version and the list of the files are added.
         arrays: By name, with the array of the calibration where there is one.
         texts: Contents of other files by name; the report is added.
+        blobs: Contents of binary files by name, which the record lists under `blobs`.
         replace: Whether a directory that exists may be replaced.
 
     Raises:
@@ -67,6 +71,13 @@ def write(
                 "sha256": digest_file(file),
             }
         whole = {"format": FORMAT, "tadka": version("tadka"), **record, "files": files}
+        if blobs:
+            for name, content in blobs.items():
+                (place / name).write_bytes(content)
+            whole["blobs"] = {
+                name: {"bytes": len(content), "sha256": hashlib.sha256(content).hexdigest()}
+                for name, content in blobs.items()
+            }
         texts = {
             **texts,
             REPORT: render(whole),
@@ -74,6 +85,40 @@ def write(
         }
         for name, text in texts.items():
             (place / name).write_text(text, encoding="utf-8")
+
+
+def read_blob(directory: str | Path, name: str, expected: Mapping[str, Any]) -> bytes:
+    """A binary file of a model directory, checked.
+
+    Args:
+        directory: A model directory.
+        name: Of the file.
+        expected: What the record says of it under `blobs`.
+
+    Returns:
+        Its content.
+
+    Raises:
+        NotFound: It is missing.
+        DataError: It cannot be read, or is not what was saved.
+    """
+    file = Path(directory) / name
+    try:
+        content = file.read_bytes()
+    except FileNotFoundError as error:
+        raise NotFound(f"File {str(file)!r} of the model is missing. Copy it again.") from error
+    except OSError as error:
+        raise DataError(f"File {str(file)!r} cannot be read: {error}.") from error
+    if len(content) != expected["bytes"]:
+        raise DataError(
+            f"File {str(file)!r} has {len(content):,} bytes; the model was saved with "
+            f"{expected['bytes']:,}. Copy the model again."
+        )
+    if hashlib.sha256(content).hexdigest() != expected["sha256"]:
+        raise DataError(
+            f"File {str(file)!r} is not what was saved: its SHA-256 differs. Copy the model again."
+        )
+    return content
 
 
 def read_record(directory: str | Path) -> dict[str, Any]:

@@ -68,9 +68,9 @@ def _curves(record: dict[str, Any]) -> list[str]:
 
 def _made_of(record: dict[str, Any]) -> dict[str, str]:
     facts = {name: str(value) for name, value in record["settings"].items()}
-    facts["precision"] = ", ".join(
-        sorted({file["precision"] for name, file in record["files"].items() if "bias" not in name})
-    )
+    precisions = {f["precision"] for name, f in record["files"].items() if "bias" not in name}
+    if precisions:
+        facts["precision"] = ", ".join(sorted(precisions))
     facts["calibration"] = record["calibration"] or "none"
     if record["features"]:
         facts["features"] = record["features"]["class"]

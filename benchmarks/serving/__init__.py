@@ -1,0 +1,1 @@
+"""Servers and cells of the benchmarks `serve` and `serve_swap`."""

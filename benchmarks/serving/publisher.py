@@ -1,0 +1,30 @@
+"""Publishes a new version every second: ``python -m serving.publisher STORE DIRECTORY SECONDS``.
+
+A process of its own that runs only when its core has nothing else to do (SCHED_IDLE), as a trainer
+on a machine that serves should.
+"""
+
+import os
+import sys
+import time
+from pathlib import Path
+
+from tadka.serve.store import Store
+
+KEPT_VERSIONS = 3
+
+
+def main(store_path: str, directory: str, seconds: str) -> None:
+    os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))
+    store, folder = Store(store_path), Path(directory)
+    begun_at = time.monotonic()
+    number = 1
+    while (elapsed := time.monotonic() - begun_at) < float(seconds):
+        number += 1
+        store.publish(folder / f"swap-{number % 2}", model="ctr", requests=folder / "rows.arrow")
+        store.prune(KEPT_VERSIONS)
+        time.sleep(max(0.0, int(elapsed) + 1 - (time.monotonic() - begun_at)))
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

@@ -1,0 +1,81 @@
+"""Load on one server: ``python -m serving.swap_cell steady|swap DIRECTORY SECONDS RATE``."""
+
+import os
+import shutil
+import struct
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import harness
+
+WARM_UP_S = 1.0
+
+
+def measure(way: str, directory: str, seconds: str, rate: str) -> dict[str, Any]:
+    """Start the server and, to swap, the publisher; load both to the end."""
+    from serving import peers, running, store
+
+    folder, peer = Path(directory), peers.PEERS["plan"]
+    messages = running.read(folder)
+    # Version n has the weights of model n % 2: an answer that mixes two is wrong.
+    ends = [
+        [struct.pack("<d", score) for score in model.predict(messages)]
+        for model in store.two_models()
+    ]
+    server_core, client_core = running.cores()
+    others = sorted(os.sched_getaffinity(0) - {server_core, client_core})
+    # With two cores the publisher has the client's: the server has its own in both runs.
+    publisher_core = others[0] if others else client_core
+    os.sched_setaffinity(0, {client_core})
+    path = running.path_of(peer)
+    with tempfile.TemporaryDirectory(dir=folder) as own:
+        shutil.copytree(folder / "swap-store", Path(own, "store"))
+        with running.server(peer, Path(own), server_core) as (process, port):
+            running.wait_ready(process, peer, port, messages[0], path)
+            sender = running.load(peer, port, messages, path, expected=ends, versions=True)
+            sender.run(seconds=WARM_UP_S, rate=float(rate))
+            publisher = _publisher(own, directory, seconds, publisher_core, way)
+            meter = harness.Meter(process.pid)
+            meter.start()
+            found = sender.run(seconds=float(seconds), rate=float(rate))
+            meter.stop()
+            if publisher is not None and publisher.wait(60):
+                raise RuntimeError(f"The publisher ended with status {publisher.returncode}.")
+    versions = len(found["versions"])
+    if way == "swap" and versions < float(seconds) / 2:
+        raise RuntimeError(f"Only {versions} versions were seen in {seconds} s.")
+    latency = found["latency_ms"]
+    failed = found["failed"] + found["dropped"]
+    return {
+        "sent": found["sent"],
+        "qps": found["qps"],
+        "failed": failed,
+        "wrong": found["wrong"],
+        "versions": versions,
+        "p50_ms": latency["p50"],
+        "p99_ms": latency["p99"],
+        "p999_ms": latency["p99.9"],
+        "max_ms": latency["max"],
+        "core_share": meter.cpu_s / meter.wall_s,
+        "publisher_apart": publisher_core != client_core,
+        "headline": f"p99 {latency['p99']:.3f} ms, {failed} failed, {versions} versions",
+    }
+
+
+def _publisher(
+    own: str, directory: str, seconds: str, core: int, way: str
+) -> "subprocess.Popen[bytes] | None":
+    if way != "swap":
+        return None
+    return subprocess.Popen(
+        [sys.executable, "-m", "serving.publisher", f"{own}/store", directory, seconds],
+        stdout=sys.stderr,
+        preexec_fn=lambda: os.sched_setaffinity(0, {core}),  # noqa: PLW1509
+    )
+
+
+if __name__ == "__main__":
+    harness.run_cell(lambda: measure(*sys.argv[1:]))

@@ -1,0 +1,17 @@
+"""tadka: ``python -m serving.tadka_server PORT STORE native|grpcio [LOG]``."""
+
+import sys
+
+from tadka.serve.config import ServeConfig
+from tadka.serve.server import Server
+
+
+def main(port: str, store: str, transport: str, log: str | None = None) -> int:
+    config = ServeConfig(
+        store=store, port=int(port), http_port=0, workers=1, transport=transport, log=log
+    )
+    return Server(config).run()
+
+
+if __name__ == "__main__":
+    sys.exit(main(*sys.argv[1:]))

@@ -1,0 +1,18 @@
+"""Models answer live traffic: gRPC, JSON and the Open Inference Protocol. See docs/serve.md."""
+
+from tadka.serve.client import Client
+from tadka.serve.config import ServeConfig
+from tadka.serve.custom import PythonModel
+from tadka.serve.prediction import Prediction, Score
+from tadka.serve.server import Server
+from tadka.serve.store import Store
+
+__all__ = [
+    "Client",
+    "Prediction",
+    "PythonModel",
+    "Score",
+    "ServeConfig",
+    "Server",
+    "Store",
+]

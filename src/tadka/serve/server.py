@@ -1,0 +1,213 @@
+"""A server: worker processes that answer, and one thread of this process that looks after them."""
+
+import signal
+import socket
+import tempfile
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from types import FrameType, TracebackType
+from typing import Self
+
+from tadka.core.error import ConfigError, LaunchError
+from tadka.features.features import Features
+from tadka.serve.address import hold, port_of, share
+from tadka.serve.backend import choose_transport
+from tadka.serve.config import ServeConfig
+from tadka.serve.store import Store
+from tadka.serve.supervisor import Supervisor
+
+# A shell reports a process that a signal ended by this plus the signal's number.
+_SIGNAL_STATUS = 128
+
+
+class Server:
+    """A server of the models of a store.
+
+    It starts one process for each core and gives every connection to the one that holds the fewest.
+    A process that dies is replaced; the others go on.
+
+    Args:
+        config: Settings; None for the defaults.
+        features: The feature class, where it cannot be imported by the name that was saved with the
+            models: one that was defined in a notebook or in the program itself.
+
+    >>> with Server(ServeConfig(store="serving")) as server:  # doctest: +SKIP
+    ...     server.wait()
+    """
+
+    def __init__(
+        self, config: ServeConfig | None = None, features: type[Features] | None = None
+    ) -> None:
+        self.config = config or ServeConfig()
+        self._features = features
+        self._supervisor: Supervisor | None = None
+
+    def start(self) -> None:
+        """Starts all processes; returns when every one of them is ready to answer.
+
+        Raises:
+            ConfigError: A port is in use, the store serves nothing, the log's folder cannot be
+                written, or the feature class is not the one of the models. No process is left.
+            DataError: A model of the store is damaged.
+            NotFound: A file of a model is missing, or the module of the feature class.
+            MissingExtra: Neither the compiled server nor grpcio is installed.
+            LaunchError: A process did not start, or the server has been started before.
+        """
+        if self._supervisor is not None:
+            raise LaunchError("A server starts once only. Make a new one.")
+        transport = choose_transport(self.config)
+        if not Store(self.config.store).state().models:
+            raise ConfigError(
+                f"Store {self.config.store!r} serves no model. Publish one: tadka serve publish "
+                f"MODEL_DIR --store {self.config.store}."
+            )
+        if self.config.log is not None:
+            _check_folder(self.config.log)
+        held = _hold(self.config)
+        if transport == "grpcio":
+            for sock in held:
+                share(sock)
+        self.config = replace(
+            self.config,
+            port=port_of(held[0]),
+            http_port=port_of(held[1]),
+            workers=self.config.num_workers,
+            transport=transport,
+        )
+        self._supervisor = Supervisor(self.config, transport, self._features, held)
+        self._supervisor.start()
+        try:
+            self._supervisor.begun.wait()
+        except BaseException:  # a signal's
+            self.stop(0)
+            raise
+        if not self._supervisor.is_ready:
+            self._supervisor.join()
+            raise self._supervisor.error or LaunchError("The server was stopped as it started.")
+
+    @property
+    def port(self) -> int:
+        """Of gRPC; the one that was found where the configuration says 0."""
+        return self.config.port
+
+    @property
+    def http_port(self) -> int:
+        """Of HTTP; the one that was found where the configuration leaves it open."""
+        return self.config.wanted_http_port
+
+    @property
+    def num_refused(self) -> int:
+        """Connections that were closed at once because every worker was full."""
+        return self._started().pool.num_refused
+
+    def stop(self, grace_s: float | None = None) -> None:
+        """Ends the server: calls in flight are answered, new ones are refused.
+
+        Args:
+            grace_s: After this time processes are killed; None takes it from the configuration. A
+                second call may make it shorter.
+        """
+        if self._supervisor is not None:
+            self._supervisor.ask_to_stop(self.config.grace_s if grace_s is None else grace_s)
+            self._supervisor.join()
+
+    def wait(self, timeout_s: float | None = None) -> bool:
+        """Waits until the server has ended.
+
+        Args:
+            timeout_s: The longest wait; None for no limit.
+
+        Returns:
+            Whether it has ended.
+
+        Raises:
+            LaunchError: It ended because no worker could be kept alive, or was never started.
+        """
+        supervisor = self._started()
+        has_ended = supervisor.join(timeout_s)
+        if has_ended and supervisor.error is not None:
+            raise supervisor.error
+        return has_ended
+
+    def run(self, on_ready: "Callable[[Server], object] | None" = None) -> int:
+        """Serves until SIGTERM or SIGINT: what a program does that is nothing but a server.
+
+        The first signal lets calls in flight finish, a second one ends everything at once. To be
+        called from the main thread.
+
+        Args:
+            on_ready: Called with this server when it answers.
+
+        Returns:
+            Exit status: 0 after a stop that was asked for; 128 plus the signal's number after the
+            second signal.
+
+        Raises:
+            ConfigError: As `start` raises it; so do the others.
+            LaunchError: No worker is left.
+        """
+        signals: list[int] = []
+
+        def ask(number: int, _: FrameType | None) -> None:
+            signals.append(number)
+            if self._supervisor is None:
+                raise SystemExit(_SIGNAL_STATUS + number)
+            is_first = len(signals) == 1
+            self._supervisor.ask_to_stop(self.config.grace_s if is_first else 0)
+
+        before = {number: signal.signal(number, ask) for number in (signal.SIGTERM, signal.SIGINT)}
+        try:
+            try:
+                self.start()
+            except LaunchError:
+                if not signals:
+                    raise
+            else:
+                if on_ready is not None:
+                    on_ready(self)
+                self.wait()
+        finally:
+            self.stop(0)
+            for number, handler in before.items():
+                signal.signal(number, handler)
+        return 0 if len(signals) < 2 else _SIGNAL_STATUS + signals[-1]
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.stop()
+
+    def _started(self) -> Supervisor:
+        if self._supervisor is None:
+            raise LaunchError("The server has not been started. Call start first.")
+        return self._supervisor
+
+
+def _hold(config: ServeConfig) -> list[socket.socket]:
+    """The ports of gRPC and of HTTP, in this order."""
+    first = hold(config.host, config.port, "--port")
+    try:
+        return [first, hold(config.host, config.wanted_http_port, "--http-port")]
+    except BaseException:
+        first.close()
+        raise
+
+
+def _check_folder(folder: str) -> None:
+    try:
+        Path(folder).mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        raise ConfigError(
+            f"The request log cannot be written to {folder!r}: {error.strerror}. Give another "
+            "folder by --log."
+        ) from error
