@@ -52,8 +52,8 @@ def main() -> int:
 
 
 def set_targets(bench: harness.Bench) -> None:
-    failed = [sum(bench.values(f"swap_{name}", "failed")) for name in RATES]
-    is_whole = all(bench.values(f"swap_{name}", "failed") for name in RATES)
+    failed = [sum(bench.values(f"swap_{name}", "num_failed")) for name in RATES]
+    is_whole = all(bench.values(f"swap_{name}", "num_failed") for name in RATES)
     bench.target("failed", sum(failed) if is_whole else None, "== 0")
     ratios = [
         bench.ratio((f"swap_{name}", "p99_ms"), (f"steady_{name}", "p99_ms")) for name in RATES
@@ -74,7 +74,7 @@ def table(bench: harness.Bench, name: str, rate: int) -> harness.Table:
             [
                 title,
                 f"{sum(bench.values(cell, 'sent')):,.0f}",
-                f"{sum(bench.values(cell, 'failed')):,.0f}",
+                f"{sum(bench.values(cell, 'num_failed')):,.0f}",
                 harness.spread(bench.values(cell, "versions"), 0),
                 *(
                     harness.spread(bench.values(cell, key), 3)

@@ -1,5 +1,7 @@
 #!/usr/bin/env bash
 # Makes benchmarks/.venv: tadka, and every peer the benchmarks run against, at the versions the notes name.
+# BentoML and MLServer have environments of their own, benchmarks/.venv-NAME: beside them FastAPI would be an
+# older version.
 #
 #   benchmarks/setup.sh           make or complete the environment
 #   benchmarks/setup.sh --clean   make it afresh
@@ -9,7 +11,7 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 
 venv=benchmarks/.venv
-[ "${1:-}" = "--clean" ] && rm -rf "$venv"
+[ "${1:-}" = "--clean" ] && rm -rf "$venv" "$venv-bentoml" "$venv-mlserver"
 [ -x "$venv/bin/python" ] || python3 -m venv "$venv"
 python="$venv/bin/python"
 
@@ -29,6 +31,21 @@ echo "torch==2.13.0" > "$constraint"
 "$python" -m uv pip install --python "$python" --quiet --constraint "$constraint" \
     scikit-learn lightgbm xgboost-cpu catboost onnx onnxruntime numba protobuf xxhash
 
+# The peers of serve, in the common environment.
+"$python" -m uv pip install --python "$python" --quiet --constraint "$constraint" \
+    grpcio protobuf uvloop fastapi uvicorn httptools litserve
+
+# And the two that need their own. They import the hash and the request of the benchmark from the checkout, and so need
+# what tadka's core needs. uvloop<0.22: MLServer's processes ask for an event loop that newer ones do not make.
+own_environment() {
+    [ -x "$venv-$1/bin/python" ] || "$python" -m uv venv --quiet --python "$python" "$venv-$1"
+    "$python" -m uv pip install --python "$venv-$1/bin/python" --quiet \
+        "$@" protobuf numpy cloudpickle fsspec "pydantic>=2.12" pyyaml rich typer ||
+        echo "setup: $1 cannot be installed; the benchmark serve will name it as missing" >&2
+}
+own_environment bentoml
+own_environment mlserver "uvloop<0.22"
+
 if [ -f pyproject.toml ]; then
     "$python" -m uv pip install --python "$python" --quiet --constraint "$constraint" -e ".[stream,torch]"
 else
@@ -40,7 +57,7 @@ import importlib.metadata as metadata
 
 names = (
     "torch ray dask distributed pyarrow pyzmq numpy pandas psutil ruff scikit-learn lightgbm xgboost-cpu catboost onnx "
-    "onnxruntime numba protobuf xxhash tadka"
+    "onnxruntime numba protobuf xxhash grpcio uvloop fastapi uvicorn litserve tadka"
 )
 for name in names.split():
     try:

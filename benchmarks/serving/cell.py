@@ -1,4 +1,7 @@
-"""One server, measured once: ``python -m serving.cell closed|open|most METHOD DIRECTORY SECONDS [RATE]``."""
+"""One server, measured once.
+
+python -m serving.cell closed|open|most METHOD DIRECTORY SECONDS [RATE]
+"""
 
 import os
 import struct
@@ -13,7 +16,9 @@ WARM_UP_S = 1.0
 SHARES = {"half": 0.5, "most": 0.8}
 
 
-def measure(load: str, method: str, directory: str, seconds: str, rate: str = "0") -> dict[str, Any]:
+def measure(
+    load: str, method: str, directory: str, seconds: str, rate: str = "0"
+) -> dict[str, Any]:
     """Start the server, compare its scores, warm it up, measure."""
     from serving import peers, running
 
@@ -38,9 +43,11 @@ def measure(load: str, method: str, directory: str, seconds: str, rate: str = "0
         found = sender.run(seconds=float(seconds), rate=float(rate))
         meter.stop()
         if found["failed"] or found["dropped"]:
-            raise RuntimeError(f"{found['failed']} failed, {found['dropped']} were dropped: {found}")
+            raise RuntimeError(
+                f"{found['failed']} failed, {found['dropped']} were dropped: {found}"
+            )
         at_rates = {}
-        if load == "closed" and peer.store == "store":
+        if load == "closed" and method == "plan":
             for name, share in SHARES.items():
                 at_rate = sender.run(seconds=float(seconds) / 2, rate=share * found["qps"])
                 at_rates[name] = _latency(at_rate)

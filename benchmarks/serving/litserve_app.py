@@ -10,7 +10,7 @@ from serving.schema import Row
 
 
 class Ctr(litserve.LitAPI):
-    def setup(self, device: str) -> None:
+    def setup(self, device: str) -> None:  # noqa: ARG002 - LitServe calls it so
         self.score = rows.row_scorer()
 
     def decode_request(self, request: Row) -> Any:

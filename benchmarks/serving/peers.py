@@ -62,7 +62,7 @@ def _tadka(store: str, transport: str, *, log: bool = False) -> Peer:
         module = ["python", "-m", "serving.tadka_server"]
         return [*module, str(port), str(directory / store), transport, *log_folder]
 
-    return Peer(command, path="", store=store, num_checked=20_000)
+    return Peer(command, path="", store=store)
 
 
 def _nghttpd(port: int, directory: Path) -> list[str]:

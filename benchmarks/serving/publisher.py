@@ -1,7 +1,7 @@
 """Publishes a new version every second: ``python -m serving.publisher STORE DIRECTORY SECONDS``.
 
 A process of its own that runs only when its core has nothing else to do (SCHED_IDLE), as a trainer
-on a machine that serves should.
+on a machine that serves should. It writes a line when it is ready, and begins when it reads one.
 """
 
 import os
@@ -17,6 +17,8 @@ KEPT_VERSIONS = 3
 def main(store_path: str, directory: str, seconds: str) -> None:
     os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))
     store, folder = Store(store_path), Path(directory)
+    print("ready", flush=True)
+    sys.stdin.readline()
     begun_at = time.monotonic()
     number = 1
     while (elapsed := time.monotonic() - begun_at) < float(seconds):

@@ -1,6 +1,6 @@
-"""The same feature class with properties that no compiler takes: each calls a function of the user.
+"""The same feature class with properties that are not compiled: each calls a user's function.
 
-The strings of the request itself need no code; the 10 properties run as Python, one after the other.
+The strings of the request itself need no code; the 10 properties run as Python, one by one.
 """
 
 from ctr import requests, tadka_features

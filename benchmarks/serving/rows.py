@@ -1,4 +1,4 @@
-"""What all servers compute: the score of a row in plain Python, with the hash and weights of tadka."""
+"""What all peers compute: a row's score in plain Python, with the hash and weights of tadka."""
 
 import array
 import json

@@ -13,10 +13,10 @@ from typing import Any
 import harness
 import numpy as np
 from ctr import requests, tadka_features
-from tadka.core.error import NotFound
-from tadka.serve.generator import Generator
 
 from serving import peers, python_features, rows
+from tadka.core.error import NotFound
+from tadka.serve.generator import Generator
 
 START_S = 90.0
 CONNECTIONS, STREAMS = 4, 8
@@ -41,7 +41,9 @@ def free_port() -> int:
 
 
 @contextlib.contextmanager
-def server(peer: peers.Peer, directory: Path, core: int) -> Iterator[tuple["subprocess.Popen[bytes]", int]]:
+def server(
+    peer: peers.Peer, directory: Path, core: int
+) -> Iterator[tuple["subprocess.Popen[bytes]", int]]:
     """Starts a server pinned to a core; gives its process and port."""
     port = free_port()
     name, *arguments = peer.command(port, directory)

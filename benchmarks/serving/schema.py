@@ -6,5 +6,5 @@ from ctr import requests
 from pydantic import BaseModel, create_model
 
 _fields: dict[str, Any] = {"time": (int, ...), "recency": (float, ...)}
-_fields |= {name: (str, ...) for name in requests.STRINGS}
+_fields |= dict.fromkeys(requests.STRINGS, (str, ...))
 Row: type[BaseModel] = create_model("Row", **_fields)

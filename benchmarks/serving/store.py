@@ -5,11 +5,11 @@ from typing import Any
 
 import numpy as np
 from ctr import requests, tadka_features
+
+from serving import peers, python_features, running
 from tadka.scoring import Linear
 from tadka.serve.prediction import Prediction, Score
 from tadka.serve.store import Store
-
-from serving import peers, python_features, running
 
 
 def write(directory: Path) -> None:

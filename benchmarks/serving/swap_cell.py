@@ -36,8 +36,11 @@ def measure(way: str, directory: str, seconds: str, rate: str) -> dict[str, Any]
         with running.server(peer, Path(own), server_core) as (process, port):
             running.wait_ready(process, peer, port, messages[0], path)
             sender = running.load(peer, port, messages, path, expected=ends, versions=True)
-            sender.run(seconds=WARM_UP_S, rate=float(rate))
             publisher = _publisher(own, directory, seconds, publisher_core, way)
+            sender.run(seconds=WARM_UP_S, rate=float(rate))
+            if publisher is not None:
+                publisher.stdin.write(b"begin\n")
+                publisher.stdin.close()
             meter = harness.Meter(process.pid)
             meter.start()
             found = sender.run(seconds=float(seconds), rate=float(rate))
@@ -52,7 +55,7 @@ def measure(way: str, directory: str, seconds: str, rate: str) -> dict[str, Any]
     return {
         "sent": found["sent"],
         "qps": found["qps"],
-        "failed": failed,
+        "num_failed": failed,
         "wrong": found["wrong"],
         "versions": versions,
         "p50_ms": latency["p50"],
@@ -65,16 +68,20 @@ def measure(way: str, directory: str, seconds: str, rate: str) -> dict[str, Any]
     }
 
 
-def _publisher(
-    own: str, directory: str, seconds: str, core: int, way: str
-) -> "subprocess.Popen[bytes] | None":
+def _publisher(own: str, directory: str, seconds: str, core: int, way: str) -> Any:
+    """The process that publishes, ready to begin; None where nothing is published."""
     if way != "swap":
         return None
-    return subprocess.Popen(
+    publisher = subprocess.Popen(
         [sys.executable, "-m", "serving.publisher", f"{own}/store", directory, seconds],
-        stdout=sys.stderr,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
         preexec_fn=lambda: os.sched_setaffinity(0, {core}),  # noqa: PLW1509
     )
+    assert publisher.stdout is not None
+    if publisher.stdout.readline() != b"ready\n":
+        raise RuntimeError(f"The publisher ended with status {publisher.wait()} as it started.")
+    return publisher
 
 
 if __name__ == "__main__":

@@ -18,8 +18,9 @@ from tadka.core.resource import parse_bytes
 from tadka.features.features import Features
 from tadka.features.locate import find_class
 from tadka.serve.config import ServeConfig
-from tadka.serve.load import LoadConfig, read_messages, run_load
+from tadka.serve.load import LoadConfig, run_load
 from tadka.serve.prediction import method_path, service_proto
+from tadka.serve.requests import read_rows
 from tadka.serve.server import Server
 from tadka.serve.state import NAME, Traffic
 from tadka.serve.store import Published, Store
@@ -28,6 +29,7 @@ from tadka.storage.publish import publish_file
 FAILED = 1
 _HELP = frozenset({"-h", "--help"})
 _WIDTH = 160
+_MAX_ROWS = 100_000  # of a load; more do not make it more distinct
 
 
 class _Group(TyperGroup):
@@ -517,7 +519,7 @@ def load(
         models=tuple(name.strip() for name in models.split(",") if name.strip()),
     )
     cls = _class(store, features)
-    report = run_load(config, read_messages(cls, rows), method_path(cls))
+    report = run_load(config, read_rows(rows, cls, max_rows=_MAX_ROWS), method_path(cls))
     if html is not None:
         report.html(html)
     typer.echo(json.dumps(report.to_dict()) if as_json else report.text(), nl=as_json)

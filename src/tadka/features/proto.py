@@ -236,13 +236,11 @@ def read(text: str, name: str, file: str) -> Message:
         ConfigError: The text is not as `write` writes it, has no such message, or gives a number
             or name twice.
     """
-    parser = _Parser(text, file)
-    messages = parser.messages()
-    for message in messages:
+    message, others = _Parser(text, file).message(name)
+    if message is not None:
         _check_numbers(message, file)
-        if message.name == name:
-            return message
-    found = ", ".join(message.name for message in messages) or "none"
+        return message
+    found = ", ".join(others) or "none"
     raise ConfigError(f"The proto file {file} has no message {name!r}; it has: {found}.")
 
 
@@ -335,24 +333,30 @@ class _Parser:
         while self._tokens[self._at].kind == "comment":
             self._at += 1
 
-    def messages(self) -> list[Message]:
+    def message(self, wanted: str) -> tuple[Message | None, list[str]]:
+        """The message of that name, and the names of the others, which may hold anything."""
         self._next("syntax")
         self._next("=")
         self._next('"proto3"')
         self._next(";")
-        package, messages = "", []
+        package, found, others = "", None, []
         while self._peek() != "the end":
             match self._next("package", "option", "import", "message", "service", "enum"):
                 case "package":
                     package = self._until(";")
                 case "message":
-                    messages.append(self._message(package))
+                    name = self._next(kind="word")
+                    if name == wanted:
+                        found = self._message(name, package)
+                    else:
+                        others.append(name)
+                        self._block()
                 case "option" | "import":
                     self._until(";")
                 case _:
                     self._next(kind="word")
                     self._block()
-        return messages
+        return found, others
 
     def _until(self, end: str) -> str:
         words = []
@@ -366,8 +370,7 @@ class _Parser:
         while depth:
             depth += {"{": 1, "}": -1}.get(self._next(), 0)
 
-    def _message(self, package: str) -> Message:
-        name = self._next(kind="word")
+    def _message(self, name: str, package: str) -> Message:
         self._next("{")
         fields: list[ProtoField] = []
         numbers: list[int] = []

@@ -3,6 +3,7 @@
 import threading
 import time
 from collections import deque
+from collections.abc import Sequence
 
 from tadka.serve.call import Call, Reply
 from tadka.serve.handler import Handler
@@ -49,7 +50,7 @@ class Combiner:
         """
         if self._lock.acquire(blocking=False):
             try:
-                return self._answer([call])[0]
+                return self._answer((call,))[0]
             finally:
                 self._lock.release()
         mine = _Waiting(call)
@@ -80,7 +81,7 @@ class Combiner:
             finally:
                 self._lock.release()
 
-    def _answer(self, calls: list[Call]) -> list[Reply]:
+    def _answer(self, calls: Sequence[Call]) -> list[Reply]:
         start = time.monotonic_ns()
         self._follow()
         replies = self._handler.answer(calls)

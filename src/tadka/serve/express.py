@@ -1,4 +1,4 @@
-"""The short way for the most frequent request: one row, by gRPC, for all models, none of them split.
+"""The short way for the most frequent request: one row, by gRPC, for all models, none split.
 
 It gives the bytes that the handler would give, and counts what it would count; whatever is unusual
 it leaves to the handler. Under grpcio every call comes alone, and each step costs its share.
@@ -76,7 +76,7 @@ class Express:
         parts = [b"\x0a", varint(len(name)), name]
         tally = self._tally
         span_ns, busy_ns = end - call.arrived_ns, (end - start) // len(scores)
-        for (_, _, at, head), score in zip(self._steps, scores, strict=True):
+        for (_, _, _, head), score in zip(self._steps, scores, strict=True):
             if not 0.0 <= score <= 1.0:
                 return None
             parts += (head, pack_double(score))

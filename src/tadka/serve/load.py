@@ -13,11 +13,7 @@ from rich.table import Table
 
 from tadka.core.chart import line_chart
 from tadka.core.error import ConfigError, DataError, MissingExtra
-from tadka.core.extra import require
 from tadka.core.page import facts_list, legend, page
-from tadka.features.features import Features, plan_of
-from tadka.storage.format import read_piece, scan
-from tadka.storage.uri import expand
 
 try:
     from tadka.serve.generator import Generator
@@ -46,7 +42,6 @@ GRPC_STATUSES = (
 )
 """Names of gRPC's status codes, by number."""
 
-_COLUMN = "message"  # of the request log
 _LATENCIES = ("mean", "p50", "p90", "p95", "p99", "p99.9", "max")
 _OTHERS = {
     "malformed": "answers that are no gRPC",
@@ -233,44 +228,6 @@ class LoadReport:
                 found[name.replace("_", " ")] = f"{num:,} ({meaning})"
         versions = self.figures["versions"]
         return found | {f"version {number}": f"{versions[number]:,}" for number in sorted(versions)}
-
-
-def read_messages(
-    features: type[Features], rows: str | Path, *, max_rows: int = 100_000
-) -> list[bytes]:
-    """The rows of a table as messages.
-
-    Args:
-        features: The feature class.
-        rows: A table file of any format, a pattern or a folder, with a column for each field of the
-            class, or with the column `message` of the request log.
-        max_rows: The first ones; more do not make load more distinct.
-
-    Returns:
-        One message a row.
-
-    Raises:
-        NotFound: There is no such file.
-        DataError: A file is damaged, a column is missing, or there are no rows.
-        MissingExtra: pyarrow is not installed.
-    """
-    pa = require("pyarrow", extra="arrow")
-    messages: list[bytes] = []
-    for uri in expand(str(rows)):
-        found = scan(uri)
-        for index in range(len(found.piece_rows)):
-            table = read_piece(found, index).slice(0, max_rows - len(messages))
-            if _COLUMN in table.column_names and pa.types.is_binary(table[_COLUMN].type):
-                messages += table[_COLUMN].drop_null().to_pylist()
-            else:
-                messages += [
-                    row.to_message() for _, row in plan_of(features, None).instances(table)
-                ]
-            if len(messages) == max_rows:
-                return messages
-    if not messages:
-        raise DataError(f"The rows {str(rows)!r} are none; give at least one.")
-    return messages
 
 
 def run_load(

@@ -205,7 +205,7 @@ def check_log_directory(path: str | Path) -> None:
     except OSError as error:
         raise ConfigError(
             f"The request log cannot be written to {str(path)!r}: {error.strerror or error}. "
-            "Choose a folder in which this user may make files."
+            "Give a folder by --log in which this user may make files."
         ) from error
 
 

@@ -2,18 +2,19 @@
 
 import signal
 import socket
-import tempfile
 from collections.abc import Callable
 from dataclasses import replace
-from pathlib import Path
-from types import FrameType, TracebackType
+from types import TracebackType
 from typing import Self
 
 from tadka.core.error import ConfigError, LaunchError
 from tadka.features.features import Features
+from tadka.launch.guard import wait_readable
 from tadka.serve.address import hold, port_of, share
 from tadka.serve.backend import choose_transport
 from tadka.serve.config import ServeConfig
+from tadka.serve.log import check_log_directory
+from tadka.serve.signals import Signals
 from tadka.serve.store import Store
 from tadka.serve.supervisor import Supervisor
 
@@ -54,37 +55,15 @@ class Server:
             MissingExtra: Neither the compiled server nor grpcio is installed.
             LaunchError: A process did not start, or the server has been started before.
         """
-        if self._supervisor is not None:
-            raise LaunchError("A server starts once only. Make a new one.")
-        transport = choose_transport(self.config)
-        if not Store(self.config.store).state().models:
-            raise ConfigError(
-                f"Store {self.config.store!r} serves no model. Publish one: tadka serve publish "
-                f"MODEL_DIR --store {self.config.store}."
-            )
-        if self.config.log is not None:
-            _check_folder(self.config.log)
-        held = _hold(self.config)
-        if transport == "grpcio":
-            for sock in held:
-                share(sock)
-        self.config = replace(
-            self.config,
-            port=port_of(held[0]),
-            http_port=port_of(held[1]),
-            workers=self.config.num_workers,
-            transport=transport,
-        )
-        self._supervisor = Supervisor(self.config, transport, self._features, held)
-        self._supervisor.start()
+        supervisor = self._launch()
         try:
-            self._supervisor.begun.wait()
+            supervisor.begun.wait()
         except BaseException:  # a signal's
             self.stop(0)
             raise
-        if not self._supervisor.is_ready:
-            self._supervisor.join()
-            raise self._supervisor.error or LaunchError("The server was stopped as it started.")
+        if not supervisor.is_ready:
+            supervisor.join()
+            raise supervisor.error or LaunchError("The server was stopped as it started.")
 
     @property
     def port(self) -> int:
@@ -147,31 +126,25 @@ class Server:
             ConfigError: As `start` raises it; so do the others.
             LaunchError: No worker is left.
         """
-        signals: list[int] = []
-
-        def ask(number: int, _: FrameType | None) -> None:
-            signals.append(number)
-            if self._supervisor is None:
-                raise SystemExit(_SIGNAL_STATUS + number)
-            is_first = len(signals) == 1
-            self._supervisor.ask_to_stop(self.config.grace_s if is_first else 0)
-
-        before = {number: signal.signal(number, ask) for number in (signal.SIGTERM, signal.SIGINT)}
-        try:
+        came: list[int] = []
+        has_told = False
+        with Signals(signal.SIGTERM, signal.SIGINT) as signals:
+            supervisor = self._launch()
             try:
-                self.start()
-            except LaunchError:
-                if not signals:
-                    raise
-            else:
-                if on_ready is not None:
-                    on_ready(self)
-                self.wait()
-        finally:
-            self.stop(0)
-            for number, handler in before.items():
-                signal.signal(number, handler)
-        return 0 if len(signals) < 2 else _SIGNAL_STATUS + signals[-1]
+                while not supervisor.ended.is_set():
+                    wait_readable([signals.fileno(), supervisor.news], None)
+                    supervisor.read_news()
+                    for number in signals.take():
+                        came.append(number)
+                        supervisor.ask_to_stop(self.config.grace_s if len(came) == 1 else 0)
+                    if supervisor.is_ready and not has_told:
+                        has_told = True
+                        if on_ready is not None:
+                            on_ready(self)
+            finally:
+                self.stop(0)
+        self.wait()
+        return 0 if len(came) < 2 else _SIGNAL_STATUS + came[-1]
 
     def __enter__(self) -> Self:
         self.start()
@@ -184,6 +157,33 @@ class Server:
         trace: TracebackType | None,
     ) -> None:
         self.stop()
+
+    def _launch(self) -> Supervisor:
+        """Checks what can be checked before any process runs, and starts them."""
+        if self._supervisor is not None:
+            raise LaunchError("A server starts once only. Make a new one.")
+        transport = choose_transport(self.config)
+        if not Store(self.config.store).state().models:
+            raise ConfigError(
+                f"Store {self.config.store!r} serves no model. Publish one: tadka serve publish "
+                f"MODEL_DIR --store {self.config.store}."
+            )
+        if self.config.log is not None:
+            check_log_directory(self.config.log)
+        held = _hold(self.config)
+        if transport == "grpcio":
+            for sock in held:
+                share(sock)
+        self.config = replace(
+            self.config,
+            port=port_of(held[0]),
+            http_port=port_of(held[1]),
+            workers=self.config.num_workers,
+            transport=transport,
+        )
+        supervisor = self._supervisor = Supervisor(self.config, transport, self._features, held)
+        supervisor.start()
+        return supervisor
 
     def _started(self) -> Supervisor:
         if self._supervisor is None:
@@ -199,15 +199,3 @@ def _hold(config: ServeConfig) -> list[socket.socket]:
     except BaseException:
         first.close()
         raise
-
-
-def _check_folder(folder: str) -> None:
-    try:
-        Path(folder).mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=folder):
-            pass
-    except OSError as error:
-        raise ConfigError(
-            f"The request log cannot be written to {folder!r}: {error.strerror}. Give another "
-            "folder by --log."
-        ) from error

@@ -34,6 +34,7 @@ from tadka.features.locate import find_class
 from tadka.scoring.model import Model
 from tadka.scoring.record import RECORD, read_record
 from tadka.serve.custom import PythonModel, load_any
+from tadka.serve.requests import MAX_REQUESTS, REQUESTS, read_logged, read_rows, write_requests
 from tadka.serve.state import (
     State,
     Traffic,
@@ -43,7 +44,7 @@ from tadka.serve.state import (
     check_split,
     parse_split,
 )
-from tadka.serve.warmup import REQUESTS, read_log, read_rows, replay, write_requests
+from tadka.serve.warmup import replay
 from tadka.storage.publish import publish_file
 
 STATE, WORD, LOCK, LOG = "state.json", "generation", "lock", "log"
@@ -214,8 +215,8 @@ class Store:
                 another gets some when `split` or `shadow` names it.
             model: Name of the model; None for the only one of the store, or "model" in an empty
                 one.
-            requests: Rows to try it with, as `tadka.serve.warmup.read_rows` takes them; None takes
-                the last ones of the request log in the store, else the example of the model.
+            requests: Table of rows to try it with, or a request log; None takes the last rows of
+                the log in the store, else the example of the model.
             features: The feature class; None imports it by the name saved with the model.
 
         Returns:
@@ -430,8 +431,8 @@ class Store:
     ) -> tuple[list[bytes], str]:
         """What to try a version with, and a name for it."""
         if requests is not None:
-            return read_rows(requests, features), repr(str(requests))
-        logged = read_log(self.path / LOG)
+            return read_rows(requests, features, max_rows=MAX_REQUESTS), repr(str(requests))
+        logged = read_logged(self.path / LOG)
         if logged:
             return logged, "the request log"
         return [model.example or b""], "the model's example"

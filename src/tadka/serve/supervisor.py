@@ -31,7 +31,7 @@ _log = logging.getLogger("tadka.serve")
 _ACCEPTS = 64  # at one time, so that ends of processes are seen under a flood of connections
 _PAUSE_S = 0.1  # without descriptors nothing can be accepted; some may be free soon
 _KILL_S = 1.0  # until what was killed and still is not dead is killed again
-_LOG_END_S = 10.0  # for the log writer to publish what it has
+_LOG_END_S = 30.0  # for the log writer to publish what it has
 
 
 class Supervisor:
@@ -54,6 +54,10 @@ class Supervisor:
     ) -> None:
         self.begun = threading.Event()
         """Set when every worker is ready, or when none ever will be."""
+        self.ended = threading.Event()
+        """Set when no process is left."""
+        self.news = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
+        """A descriptor that is readable after either has been set, until `read_news`."""
         self.error: TadkaError | None = None
         """Why the server cannot go on."""
         self.is_ready = False
@@ -64,7 +68,8 @@ class Supervisor:
         self._listeners = list(held) if transport == "native" else []
         self._wake = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
         # Not when the thread ends: somebody may ask it to stop even then.
-        weakref.finalize(self, os.close, self._wake)
+        for descriptor in (self._wake, self.news):
+            weakref.finalize(self, os.close, descriptor)
         self._asked: list[float] = []
         self._drain_until_s: float | None = None
         self._accept_at_s: float | None = None  # when the listeners are to be watched again
@@ -95,6 +100,11 @@ class Supervisor:
         """
         self._asked.append(grace_s)
         os.eventfd_write(self._wake, 1)
+
+    def read_news(self) -> None:
+        """Makes `news` unreadable until there are some."""
+        with contextlib.suppress(BlockingIOError):
+            os.eventfd_read(self.news)
 
     def join(self, timeout_s: float | None = None) -> bool:
         """Whether all has ended, after waiting for it."""
@@ -256,7 +266,7 @@ class Supervisor:
         for listener in self._listeners:
             listen(listener)
         self.is_ready = True
-        self.begun.set()
+        self._tell(self.begun)
 
     def _accept_or_not(self, now: float) -> None:
         """Accepts while somebody takes connections; otherwise they wait in the kernel."""
@@ -385,3 +395,8 @@ class Supervisor:
         if self._rings_fd is not None:
             os.close(self._rings_fd)
         self.begun.set()
+        self._tell(self.ended)
+
+    def _tell(self, event: threading.Event) -> None:
+        event.set()
+        os.eventfd_write(self.news, 1)

@@ -21,6 +21,7 @@ def _word(kind: Any, name: str) -> int:
 
 
 _ANSWERS, _SPAN_NS, _SPANS = (_word(WORKER, name) for name in ("answers", "span_ns", "spans"))
+_PLACES = {name: _word(WORKER, name) for name in WORKER.fields or {}}
 _ARMS = _word(WORKER, "arms")
 _SERVED, _SHADOWED, _FAILED, _SUM, _SCORES, _BUSY_NS, _ARM_SPANS = (
     _word(ARM, name)
@@ -50,11 +51,11 @@ class Tally:
             name: Such as `"shed"`, a field of `tadka.serve.board.WORKER`.
             number: How much.
         """
-        self._words[_word(WORKER, name)] += number
+        self._words[_PLACES[name]] += number
 
     def set(self, name: str, value: int) -> None:
         """Sets a number of the worker, such as its generation."""
-        self._words[_word(WORKER, name)] = value
+        self._words[_PLACES[name]] = value
 
     def answer(self, door: int, status: int, span_ns: int) -> None:
         """Counts one answer.
@@ -112,7 +113,7 @@ class Tally:
         words[arm + _SERVED] += 1
         self._floats[arm + _SUM] += score
         at = int(score * NUM_SCORES)
-        words[arm + _SCORES + (at if at < NUM_SCORES else NUM_SCORES - 1)] += 1  # noqa: FURB136
+        words[arm + _SCORES + (at if at < NUM_SCORES else NUM_SCORES - 1)] += 1
         words[arm + _BUSY_NS] += busy_ns
         words[arm + _ARM_SPANS + span_of(span_ns)] += 1
 

@@ -34,6 +34,8 @@ from tadka.serve.process import (
 from tadka.serve.ring import Ring
 from tadka.serve.store import Store
 
+_SWITCH_S = 0.0005
+
 
 def main(head: Mapping[str, Any], order: BinaryIO) -> None:
     """Serves until the parent says otherwise, and ends this process.
@@ -85,6 +87,8 @@ def _prepare(order: Order, control: socket.socket) -> Callable[[], None]:
         nghttp2=nghttp2_version(),
     )
     if order.transport == "native":
+        # The loop asks for the interpreter again and again, also while a new version is loaded.
+        sys.setswitchinterval(_SWITCH_S)
         loop = make_loop(config, live, handler, board, order.index, ring)
         return lambda: loop.run(control)
     fallback = Fallback(handler, config)

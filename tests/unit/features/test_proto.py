@@ -153,6 +153,12 @@ def test_other_messages_and_services_beside_the_row_are_left_alone() -> None:
     assert (3, 4, 5, 9) == read(GOOD, "Other", "'f'").reserved_numbers
 
 
+def test_the_proto_file_of_a_service_may_be_the_history_of_its_row() -> None:
+    service = GOOD + "service S { rpc A (Row) returns (B); } message B { repeated Row r = 1; }"
+
+    assert {"a": 1, "b": 7, "t": 8, "old": 9} == numbers(read(service, "Row", "'f'"))
+
+
 @pytest.mark.parametrize(
     ("old", "new", "message"),
     [

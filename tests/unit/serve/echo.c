@@ -44,9 +44,9 @@ static void handle(td_transport *transport, td_call *call) {
         const int size = snprintf(text, sizeof text, "%d %d", num, num_gone);
         answer(transport, call, (td_bytes){text, (uint32_t)size});
     } else if (is_path(call, "/big")) {
-        char number[16] = "";
-        memcpy(number, call->body.data, call->body.size < 15 ? call->body.size : 15);
-        const uint32_t size = (uint32_t)atoi(number);
+        char number[9] = "";
+        memcpy(number, call->body.data, call->body.size < 8 ? call->body.size : 8);
+        const uint32_t size = (uint32_t)strtoul(number[0] == '-' ? "" : number, NULL, 10);
         char *const body = malloc(size + 1);
         memset(body, 'x', size);
         answer(transport, call, (td_bytes){body, size});

@@ -84,9 +84,9 @@ class ThreadEcho:
                 answer(held, held.body)
             self.held.clear()
         elif call.path == "/big":
-            answer(call, b"x" * int(call.body))
+            answer(call, b"x" * (int(call.body) if call.body.isdigit() else 0))
         elif call.path == "/error" and call.protocol == "grpc":
-            call.answer_grpc(5, call.body.decode())
+            call.answer_grpc(5, call.body.decode(errors="replace"))
         else:
             answer(call, call.body)
 
@@ -202,7 +202,7 @@ class Peer:
     def send(self, data: bytes) -> None:
         self.socket.sendall(data)
 
-    def try_send(self, data: bytes) -> bool:
+    def try_send(self, data: bytes | bytearray) -> bool:
         """False where the server has closed."""
         try:
             self.socket.sendall(data)

@@ -181,10 +181,10 @@ def test_calls_that_wait_for_the_same_model_become_one_batch(gated: Served) -> N
 
 def test_what_waited_beyond_the_deadline_is_shed(gated: Served) -> None:
     with running(gated, deadline_ms=1) as server, ThreadPoolExecutor(8) as threads:
-        plain = server.channel.unary_unary(PREDICT)  # without a deadline of its own
-        first = threads.submit(plain, waiting())
+        first = threads.submit(server.call, waiting())
         assert Gate.is_inside.wait(30)
-        late = threads.submit(plain, MESSAGE)
+        # without a deadline of its own: the setting counts
+        late = threads.submit(server.channel.unary_unary(PREDICT), MESSAGE)
         assert _eventually(lambda: server.fallback._combiner._waiting)
         assert _eventually(lambda: _is_old(server, 2_000_000))
         Gate.may_go.set()

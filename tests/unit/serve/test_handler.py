@@ -3,6 +3,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from tadka.features.hash import hash_text
@@ -192,6 +193,46 @@ def test_an_error_in_handling_is_internal_and_the_next_call_is_answered(served: 
 
     assert [reply.status for reply in replies] == [INTERNAL, 0]
     assert replies[0].message.startswith("AttributeError: ")
+
+
+def test_a_call_alone_gets_the_bytes_and_counts_of_one_among_others(tmp_path: Path) -> None:
+    alone, among = Served(tmp_path / "alone"), Served(tmp_path / "among")
+    for row in hostile_rows():
+        call = grpc_call(row.to_message(), request_id="same")
+
+        (first,) = alone.ask(call)
+        second, _ = among.ask(call, grpc_call(b"\xff"))
+
+        assert first == second
+    for name in alone.models:
+        for count in ("served", "shadowed", "failed", "score_sum"):
+            assert alone.arm(name)[count] == among.arm(name)[count]
+        assert alone.arm(name)["scores"].tolist() == among.arm(name)["scores"].tolist()
+        assert alone.arm(name)["spans"].sum() == among.arm(name)["spans"].sum()
+    assert alone.slot["answers"][0][0] == among.slot["answers"][0][0] == len(hostile_rows())
+
+
+def test_a_call_alone_is_logged_too(tmp_path: Path) -> None:
+    ring = Ring(Ring.create(1))
+    config = ServeConfig(log=str(tmp_path / "log"), log_share=1.0)
+    served = Served(tmp_path, config=config, ring=ring)
+
+    served.ask(grpc_call(MESSAGE, request_id="r"))
+
+    assert [(row.model, row.request_id, row.score) for row in ring.take(9)] == [
+        (name, "r", model.score(GOOD)) for name, model in served.models.items()
+    ]
+
+
+def test_a_model_whose_numbers_overflow_is_internal(tmp_path: Path) -> None:
+    served = Served(tmp_path)
+    model: Any = served.live.current.models[0].arms[0].scorer
+    model.take({**model.arrays, "bias": np.array([np.nan])})
+
+    replies = [*served.ask(grpc_call(MESSAGE)), *served.ask(*[grpc_call(MESSAGE)] * 2)]
+
+    assert [reply.status for reply in replies] == [INTERNAL] * 3
+    assert "Model 'ctr' gives nan" in replies[0].message
 
 
 # ---------------------------------------------------------------- traffic

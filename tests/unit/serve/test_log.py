@@ -590,7 +590,7 @@ def test_a_folder_for_the_log_is_made_and_tried(tmp_path: Path) -> None:
     assert [] == list((tmp_path / "a" / "b").iterdir())
     (tmp_path / "file").write_text("", encoding="utf-8")
 
-    with pytest.raises(ConfigError, match=r"cannot be written to '.*file'.* Choose a folder"):
+    with pytest.raises(ConfigError, match=r"cannot be written to '.*file'.* Give a folder"):
         check_log_directory(tmp_path / "file")
     with pytest.raises(ConfigError, match=r"'/proc/self/log'"):
         check_log_directory("/proc/self/log")

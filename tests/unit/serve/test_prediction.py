@@ -2,7 +2,6 @@ import contextlib
 import subprocess
 import sys
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import pytest

@@ -18,9 +18,9 @@ from tadka.core.error import ConfigError, DataError, NotFound
 from tadka.features import Features
 from tadka.scoring import Linear
 from tadka.serve.custom import PythonModel, load_any
+from tadka.serve.requests import COLUMN, MAX_REQUESTS, read_requests
 from tadka.serve.state import State
 from tadka.serve.store import Store
-from tadka.serve.warmup import MAX_REQUESTS, read_requests
 from tests.unit.serve.sample import (
     Other,
     Visit,
@@ -278,7 +278,7 @@ def test_rows_of_a_table_are_replayed_and_kept(store: Store, tmp_path: Path) -> 
 
 def write_log(folder: Path, name: str, messages: list[bytes], at: int) -> None:
     folder.mkdir(parents=True, exist_ok=True)
-    table = pa.table({"model": ["ctr"] * len(messages), "message": messages})
+    table = pa.table({"model": ["ctr"] * len(messages), COLUMN: messages})
     with pa.OSFile(str(folder / name), "wb") as file, pa.ipc.new_file(file, table.schema) as out:
         out.write_table(table, max_chunksize=3)
     os.utime(folder / name, (at, at))
@@ -303,7 +303,7 @@ def test_the_newest_logged_requests_are_replayed(store: Store, tmp_path: Path) -
 def test_a_request_without_a_score_stops_the_publication(store: Store, tmp_path: Path) -> None:
     publish(store, tmp_path)
     before = everything(store.path)
-    table = pa.table({"message": [b"", Visit("faulty").to_message()]})
+    table = pa.table({COLUMN: [b"", Visit("faulty").to_message()]})
     parquet.write_table(table, tmp_path / "rows.parquet")
 
     with pytest.raises(
@@ -325,7 +325,7 @@ class Growing:
 def test_a_score_out_of_bounds_stops_the_publication(store: Store, tmp_path: Path) -> None:
     PythonModel(Growing(), Visit).save(tmp_path / "model")
     messages = [row.to_message() for row in visits(5)]
-    parquet.write_table(pa.table({"message": messages}), tmp_path / "rows.parquet")
+    parquet.write_table(pa.table({COLUMN: messages}), tmp_path / "rows.parquet")
 
     with pytest.raises(DataError, match=r"Request 3 of .* gives 1.5 for the row"):
         store.publish(tmp_path / "model", requests=tmp_path / "rows.parquet", features=Visit)
@@ -337,7 +337,7 @@ def test_requests_that_cannot_be_read_are_named(store: Store, tmp_path: Path) ->
     source = saved(tmp_path)
     with pytest.raises(NotFound, match=r"none\.csv"):
         store.publish(source, requests=tmp_path / "none.csv", features=Visit)
-    empty = pa.table({"message": pa.array([], pa.binary())})
+    empty = pa.table({COLUMN: pa.array([], pa.binary())})
     parquet.write_table(empty, tmp_path / "rows.parquet")
     with pytest.raises(DataError, match=r"rows\.parquet' have no rows"):
         store.publish(source, requests=tmp_path / "rows.parquet", features=Visit)

@@ -3,6 +3,8 @@
 import contextlib
 import itertools
 import json
+import os
+import random
 import resource
 from collections.abc import Callable, Iterator
 
@@ -16,6 +18,7 @@ from tests.unit.serve.frames import GRPC, Http2Peer
 UNIMPLEMENTED, INTERNAL, RESOURCE_EXHAUSTED = 12, 13, 8
 ENHANCE_YOUR_CALM, PROTOCOL_ERROR = 11, 1
 Start = Callable[..., Echo]
+SPOILT = int(os.environ.get("TADKA_SPOILT", "100"))  # connections of each seed
 
 
 @pytest.fixture(
@@ -38,11 +41,9 @@ def start(request: pytest.FixtureRequest) -> Iterator[Start]:
 
 def wait_for(echo: Echo, is_reached: Callable[[dict[str, int]], bool]) -> dict[str, int]:
     """The counters as soon as they are as said; the server works between two looks."""
-    for _ in range(100_000):
-        counts = echo.counts()
-        if is_reached(counts):
-            return counts
-    raise AssertionError(counts)
+    while not is_reached(counts := echo.counts()):
+        pass
+    return counts
 
 
 def is_well(echo: Echo) -> None:
@@ -484,16 +485,15 @@ def test_an_idle_connection_is_closed(start: Start, first: str) -> None:
 def test_more_is_not_read_than_all_may_hold(start: Start) -> None:
     """Answers that nobody takes fill the memory; then reading stops, until they are given up."""
     echo = start(max_buffered_bytes=4 << 20, max_message_bytes=1 << 20, write_s=2)
-    peers = [Http2Peer(echo.port) for _ in range(8)]
-    for peer in peers:
-        peer.start(INITIAL_WINDOW_SIZE=0)
-        for stream in (1, 3, 5):
-            peer.send(http2.request(stream, "/big", b"1000000"))
-    wait_for(echo, lambda counts: counts["requests"] == 24)
-    is_well(echo)  # it waits until there is room
-    assert echo.counts()["slow"] >= 20
-    for peer in peers:
-        peer.socket.close()
+    with contextlib.ExitStack() as opened:
+        for _ in range(8):
+            peer = opened.enter_context(Http2Peer(echo.port))
+            peer.start(INITIAL_WINDOW_SIZE=0)
+            for stream in (1, 3, 5):
+                peer.send(http2.request(stream, "/big", b"1000000"))
+        wait_for(echo, lambda counts: counts["requests"] == 24)
+        is_well(echo)  # it waits until there is room
+        assert echo.counts()["slow"] >= 20
 
 
 # -------------------------------------------------------------------- many, and the end
@@ -505,16 +505,16 @@ def test_thousands_of_connections_are_served(start: Start) -> None:
     if soft < 7000:
         resource.setrlimit(resource.RLIMIT_NOFILE, (min(hard, 10_000), hard))
     echo = start()
-    peers = [Http2Peer(echo.port) for _ in range(3000)]
-    for round_ in (1, 3):
+    with contextlib.ExitStack() as opened:
+        peers = [opened.enter_context(Http2Peer(echo.port)) for _ in range(3000)]
         for peer in peers:
-            peer.send((http2.PREFACE + http2.settings()) * (round_ == 1))
-            peer.send(http2.request(round_, "/echo", b"hello"))
-        for peer in peers:
-            assert peer.read_answer(round_).body == http2.message(b"hello")
-    assert echo.counts()["connections"] == 3000
-    for peer in peers:
-        peer.socket.close()
+            peer.start()
+        for stream in (1, 3):
+            for peer in peers:
+                peer.send(http2.request(stream, "/echo", b"hello"))
+            for peer in peers:
+                assert peer.read_answer(stream).body == http2.message(b"hello")
+        assert echo.counts()["connections"] == 3000
     counts = wait_for(echo, lambda counts: counts["connections"] == 0)
     assert counts["requests"] == 6000
     assert counts["opened"] == counts["closed"] == 3000
@@ -569,3 +569,46 @@ def test_drain_finishes_what_was_asked_and_closes(start: Start) -> None:
         idle.read_to_end()
         assert idle.goaways[-1].last_stream_id == 3
     assert wait_for(echo, lambda counts: counts["connections"] == 0)["resets"] == 0
+
+
+def conversations() -> list[bytes]:
+    """What honest clients send, as material to spoil."""
+    start = http2.PREFACE + http2.settings(INITIAL_WINDOW_SIZE=100)
+    calls = http2.request(1, "/big", b"5000", [("grpc-timeout", "1S")]) + http2.window(1, 9000)
+    parts = HeadersFrame(3, http2.block("/echo")[:9]).serialize()
+    parts += http2.continuation(3, http2.block("/echo")[9:], end=True)
+    more = http2.data(3, http2.message(b"x" * 40_000)) + http2.ping() + http2.reset(1)
+    post = b"POST /echo HTTP/1.1\r\nHost: x\r\n"
+    chunked = (
+        post + b"Transfer-Encoding: chunked\r\nTE: x\r\n\r\n5;a=b\r\nhello\r\n0\r\nT: x\r\n\r\n"
+    )
+    plain = post + b"Content-Length: 5\r\nExpect: 100-continue\r\n\r\nhello"
+    return [start + calls + parts + more, (chunked + plain) * 3]
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_spoilt_bytes_hurt_nobody_else(start: Start, seed: int) -> None:
+    echo = start(max_message_bytes=1 << 20)
+    dice = random.Random(seed)
+    for _ in range(SPOILT):
+        said = bytearray(dice.choice(conversations()))
+        for _ in range(dice.choice([1, 1, 2, 5, 20])):
+            # The preface is left alone mostly: what is no HTTP/2 is refused by its first line.
+            at = dice.randrange(len(said)) if dice.random() < 0.2 else dice.randrange(24, 300)
+            at %= len(said)
+            kind = dice.randrange(4)
+            if kind == 0:
+                said[at] = dice.randrange(256)
+            elif kind == 1:
+                said[at] ^= 1 << dice.randrange(8)
+            elif kind == 2:
+                del said[at : at + dice.choice([1, 9, 30])]
+            else:
+                said[at:at] = said[at : at + dice.choice([1, 9, 100])]
+        with Peer(echo.port) as peer:
+            at = 0
+            while at < len(said) and peer.try_send(
+                said[at : (at := at + dice.randrange(1, 30_000))]
+            ):
+                pass
+    is_well(echo)

@@ -219,6 +219,7 @@ static ssize_t parse(td_connection *connection, const char *data, size_t size) {
 }
 
 static int hold(struct td_http1 *state, const char *data, size_t size) {
+    if (!size) return 0;
     if (state->held_size + size > state->held_room) {
         size_t room = 2 * (state->held_size + size);
         char *larger = realloc(state->held, room);
