@@ -9,7 +9,8 @@ compared before timing (1e-6); tadka's must equal the model's to the last bit in
 peers parse with upb and answer a message with one double; JSON peers read with pydantic. nghttpd
 serves a static file of the size of tadka's answer over HTTP/2. tadka runs one worker with
 deadlines, request ids and metrics, and no request log except where a row says so. The open loop
-sends on a schedule, and latency counts from there.
+sends on a schedule, and latency counts from there; its targets are those of the row with
+--coalesce-us, which trades latency for processor time.
 """
 
 import sys
@@ -34,10 +35,14 @@ CLOSED = {
     "mlserver": "MLServer",
     "mlserver_tuned": "MLServer, no second process",
 }
-OPEN = {"open_plan": "tadka, compiled plan", "open_python": "tadka, properties in Python"}
+OPEN = {
+    "open_plan": "tadka, compiled plan",
+    "open_plan_coalesced": "tadka, compiled plan, --coalesce-us 1500",
+    "open_python": "tadka, properties in Python",
+}
 RATE = 9_000
 GRPCIO = ("grpcio", "grpcio_tuned")
-QUICK = ("limit", "plan", "python", "fallback", *GRPCIO, "open_plan")
+QUICK = ("limit", "plan", "python", "fallback", *GRPCIO, *OPEN)
 # Above this share of its core the client may be what limits the figure.
 CLIENT_IS_FULL = 0.95
 
@@ -86,8 +91,8 @@ def set_targets(bench: harness.Bench) -> None:
     bench.target("plan_vs_limit", bench.ratio(("plan", "qps"), ("limit", "qps")), ">= 0.5")
     bench.target("python_qps", bench.median("python", "qps"), ">= 40000")
     bench.target("python_vs_grpcio", against_grpcio(bench, "python"), ">= 8")
-    bench.target("p95_ms", bench.median("open_plan", "p95_ms"), "<= 2")
-    bench.target("core_share", bench.median("open_plan", "core_share"), "<= 0.05")
+    bench.target("p95_ms", bench.median("open_plan_coalesced", "p95_ms"), "<= 2")
+    bench.target("core_share", bench.median("open_plan_coalesced", "core_share"), "<= 0.05")
     bench.target("fallback_vs_grpcio", against_grpcio(bench, "fallback"), ">= 1.0")
 
 

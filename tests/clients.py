@@ -18,6 +18,7 @@ import pytest
 
 from tadka.serve.prediction import Prediction, method_path
 from tests.conftest import ROOT, find_program
+from tests.http2 import Answer, Connection
 from tests.serving import MODELS, Impression, children, eventually, impressions, make_model
 
 MIB = 1 << 20
@@ -154,6 +155,23 @@ def unharmed(
         eventually(lambda: resident_bytes(processes) - before < growth, 5)
         now = resident_bytes(processes)
     assert now - before < growth, f"workers grew by {(now - before) / MIB:.1f} MiB"
+
+
+# ---------------------------------------------------------------- HTTP/2 by hand
+
+
+def is_right(answer: Answer, row: Row) -> bool:
+    """Whether a call was answered with the scores of its row."""
+    assert answer.grpc_status == 0, answer
+    assert answer.headers[":status"] == "200"
+    assert answer.headers["content-type"].startswith("application/grpc")
+    return scores_of(Prediction.from_message(answer.message)) == row.scores
+
+
+def check_alive(port: int, row: Row) -> None:
+    """A new client is served."""
+    with Connection(port) as connection:
+        assert is_right(connection.call(1, PATH, row.message), row)
 
 
 # ---------------------------------------------------------------- HTTP

@@ -200,13 +200,13 @@ class Connection:
     def finish_all(self, streams: Iterable[int]) -> list[Answer]:
         return [self.finish(stream) for stream in streams]
 
-    def until(self, condition: Callable[[], bool]) -> bool:
+    def until(self, condition: Callable[[], object]) -> bool:
         """Reads frames until the condition holds; False where the server closed before."""
         ends = time.monotonic() + self.timeout_s
         while not condition():
             assert time.monotonic() < ends, f"waited for more than {self.timeout_s} s"
             if not self.step():
-                return condition()
+                return bool(condition())
         return True
 
     def until_closed(self) -> None:

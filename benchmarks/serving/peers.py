@@ -11,6 +11,7 @@ from typing import Any
 
 import harness
 
+COALESCE_US = 1_500
 BENCH_PATH = "/bench.Predictor/Predict"
 
 
@@ -56,11 +57,13 @@ def _module(name: str, *arguments: str) -> Callable[[int, Path], list[str]]:
     return lambda port, _: ["python", "-m", f"serving.{name}", str(port), *arguments]
 
 
-def _tadka(store: str, transport: str, *, log: bool = False) -> Peer:
+def _tadka(store: str, transport: str, *, log: bool = False, coalesce_us: int = 0) -> Peer:
     def command(port: int, directory: Path) -> list[str]:
-        log_folder = [str(directory / f"log-{port}")] if log else []
+        more = [str(directory / f"log-{port}")] if log else []
+        if coalesce_us:
+            more = [str(coalesce_us)]
         module = ["python", "-m", "serving.tadka_server"]
-        return [*module, str(port), str(directory / store), transport, *log_folder]
+        return [*module, str(port), str(directory / store), transport, *more]
 
     return Peer(command, path="", store=store)
 
@@ -104,6 +107,7 @@ PEERS = {
     "mlserver_tuned": _json(_mlserver(0), environment="mlserver", **_V2),
     "plan": _tadka("store", "native"),
     "plan_log": _tadka("store", "native", log=True),
+    "plan_coalesced": _tadka("store", "native", coalesce_us=COALESCE_US),
     "python": _tadka("store-python", "native"),
     "fallback": _tadka("store", "grpcio"),
 }

@@ -1,4 +1,4 @@
-"""tadka: ``python -m serving.tadka_server PORT STORE native|grpcio [LOG]``."""
+"""tadka: ``python -m serving.tadka_server PORT STORE native|grpcio [LOG|COALESCE_US]``."""
 
 import sys
 
@@ -6,9 +6,10 @@ from tadka.serve.config import ServeConfig
 from tadka.serve.server import Server
 
 
-def main(port: str, store: str, transport: str, log: str | None = None) -> int:
+def main(port: str, store: str, transport: str, more: str = "") -> int:
+    settings = {"coalesce_us": int(more)} if more.isdigit() else {"log": more or None}
     config = ServeConfig(
-        store=store, port=int(port), http_port=0, workers=1, transport=transport, log=log
+        store=store, port=int(port), http_port=0, workers=1, transport=transport, **settings
     )
     return Server(config).run()
 

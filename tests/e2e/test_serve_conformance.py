@@ -38,7 +38,7 @@ UNICODE = "naïve-☃-100%-\U0001f336"
 
 
 @pytest.fixture(scope="module")
-def native(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+def fast(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     store = make_store(tmp_path_factory.mktemp("native"))
     with serving(store.path, "native", Impression) as server:
         yield server
@@ -51,7 +51,7 @@ def fallback(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
         yield server
 
 
-@pytest.fixture(params=["native", "fallback"])
+@pytest.fixture(params=["fast", "fallback"])
 def server(request: pytest.FixtureRequest) -> Server:
     """Each of the two, started once for the whole file."""
     found: Server = request.getfixturevalue(request.param)
@@ -175,8 +175,8 @@ def test_health_says_serving_for_the_server_and_the_service(server: Server) -> N
     assert code is grpc.StatusCode.UNIMPLEMENTED
 
 
-def test_a_compressed_message_is_refused_by_name(native: Server) -> None:
-    channel = grpc.insecure_channel(f"127.0.0.1:{native.port}", compression=grpc.Compression.Gzip)
+def test_a_compressed_message_is_refused_by_name(fast: Server) -> None:
+    channel = grpc.insecure_channel(f"127.0.0.1:{fast.port}", compression=grpc.Compression.Gzip)
     with channel, pytest.raises(grpc.RpcError) as raised:
         channel.unary_unary(PATH)(Impression(user="u" * 1000).to_message(), timeout=5)
     error = raised.value
@@ -258,8 +258,8 @@ def test_nghttp_with_its_priorities_sees_trailers(server: Server, body: Path) ->
 
 
 @pytest.mark.needs_http2
-def test_nghttp_sends_padding_and_splits_headers(native: Server, body: Path) -> None:
-    url = f"http://127.0.0.1:{native.port}{PATH}"
+def test_nghttp_sends_padding_and_splits_headers(fast: Server, body: Path) -> None:
+    url = f"http://127.0.0.1:{fast.port}{PATH}"
     options = ["-b", "250", "--continuation", "-w", "10", "-W", "12", "--header-table-size=0"]
     printed = run_program("nghttp", "-v", "-n", *options, "-d", body, *GRPC_OPTIONS, url)
     assert "grpc-status: 0" in printed
@@ -269,7 +269,7 @@ def test_nghttp_sends_padding_and_splits_headers(native: Server, body: Path) -> 
 def test_curl_speaks_grpc_over_http2(server: Server, body: Path, tmp_path: Path) -> None:
     heads, reply = tmp_path / "heads", tmp_path / "reply"
     url = f"http://127.0.0.1:{server.port}{PATH}"
-    options = ["-s", "-S", "--http2-prior-knowledge", "-D", heads, "-o", reply]
+    options = ["-s", "-S", "--http2-prior-knowledge", "-D", str(heads), "-o", str(reply)]
     run_program("curl", *options, "--data-binary", f"@{body}", *GRPC_OPTIONS, url)
     content = reply.read_bytes()
     assert struct.unpack(">BI", content[:5]) == (0, len(content) - 5)
@@ -282,11 +282,11 @@ def test_curl_speaks_grpc_over_http2(server: Server, body: Path, tmp_path: Path)
     "version", ["--http2-prior-knowledge", "--http2", "--http1.1", "--http1.0"]
 )
 def test_curl_gets_json_by_every_version_of_http(
-    native: Server, tmp_path: Path, version: str
+    fast: Server, tmp_path: Path, version: str
 ) -> None:
     sent = tmp_path / "row.json"
     sent.write_text(json.dumps({"rows": [json_row(ROWS[0].impression)]}), encoding="utf-8")
-    url = f"http://127.0.0.1:{native.http_port}/v1/predict"
+    url = f"http://127.0.0.1:{fast.http_port}/v1/predict"
     options = ["-s", "-S", version, "-H", "content-type: application/json", "-w", "\n%{http_code}"]
     printed = run_program("curl", *options, "--data-binary", f"@{sent}", url)
     reply, code = printed.rsplit("\n", 1)
@@ -294,8 +294,8 @@ def test_curl_gets_json_by_every_version_of_http(
     assert json.loads(reply)["predictions"][0]["scores"]["ctr"]["score"] == ROWS[0].scores["ctr"]
 
 
-def test_both_ports_of_the_native_server_speak_both_protocols(native: Server) -> None:
-    for port in (native.port, native.http_port):
+def test_both_ports_of_the_native_server_speak_both_protocols(fast: Server) -> None:
+    for port in (fast.port, fast.http_port):
         with GrpcClient(port) as client:
             assert scores_of(client.predict(ROWS[0].message)) == ROWS[0].scores
         assert ask(port, "/healthz")[0] == 200
@@ -325,7 +325,7 @@ def test_a_strict_state_machine_finds_no_fault_in_what_is_sent(server: Server) -
             assert received, "the server closed"
             for event in judge.receive_data(received):
                 if isinstance(event, h2.events.ResponseReceived | h2.events.TrailersReceived):
-                    headers = dict(event.headers or ())
+                    headers = {str(name): str(value) for name, value in event.headers or ()}
                     assert event.stream_id is not None
                     if "grpc-status" in headers:
                         statuses[event.stream_id] = headers["grpc-status"]

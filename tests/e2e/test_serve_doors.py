@@ -29,7 +29,7 @@ OIP = "/inference.GRPCInferenceService"
 
 
 @pytest.fixture(scope="module")
-def native(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+def fast(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     store = make_store(tmp_path_factory.mktemp("native"))
     with serving(store.path, "native", Impression) as server:
         yield server
@@ -42,7 +42,7 @@ def fallback(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
         yield server
 
 
-@pytest.fixture(params=["native", "fallback"])
+@pytest.fixture(params=["fast", "fallback"])
 def server(request: pytest.FixtureRequest) -> Server:
     """Each of the two, started once for the whole file."""
     found: Server = request.getfixturevalue(request.param)

@@ -1,6 +1,7 @@
 """HTTP/1.1 at the assembled servers: requests on one connection, and ambiguous ones refused."""
 
 import json
+import re
 import socket
 from collections.abc import Iterator
 
@@ -14,7 +15,7 @@ ROWS = make_rows(64)
 
 
 @pytest.fixture(scope="module")
-def native(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+def fast(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     store = make_store(tmp_path_factory.mktemp("native"))
     with serving(store.path, "native", Impression) as server:
         yield server
@@ -27,7 +28,7 @@ def fallback(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
         yield server
 
 
-@pytest.fixture(params=["native", "fallback"])
+@pytest.fixture(params=["fast", "fallback"])
 def server(request: pytest.FixtureRequest) -> Server:
     """Each of the two, started once for the whole file."""
     found: Server = request.getfixturevalue(request.param)
@@ -70,7 +71,7 @@ def exchange(port: int, request: bytes) -> bytes:
         return b"".join(iter(lambda: connection.recv(1 << 16), b""))
 
 
-def test_http_requests_in_one_packet_are_answered_in_order(native: Server) -> None:
+def test_http_requests_in_one_packet_are_answered_in_order(fast: Server) -> None:
     rows = ROWS[:32]
     parts = []
     for row in rows:
@@ -78,7 +79,7 @@ def test_http_requests_in_one_packet_are_answered_in_order(native: Server) -> No
         head = f"POST /v1/predict HTTP/1.1\r\nhost: x\r\ncontent-length: {len(content)}\r\n"
         parts.append(f"{head}content-type: application/json\r\n\r\n".encode() + content)
     last = b"GET /healthz HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n"
-    received = exchange(native.http_port, b"".join(parts) + last)
+    received = exchange(fast.http_port, b"".join(parts) + last)
     replies = received.split(b"HTTP/1.1 ")[1:]
     assert len(replies) == len(rows) + 1
     for row, reply in zip(rows, replies, strict=False):
@@ -86,14 +87,14 @@ def test_http_requests_in_one_packet_are_answered_in_order(native: Server) -> No
         assert {name: answer["score"] for name, answer in scores.items()} == row.scores
 
 
-def test_a_body_in_chunks_is_read(native: Server) -> None:
+def test_a_body_in_chunks_is_read(fast: Server) -> None:
     content = json.dumps(json_row(ROWS[0].impression)).encode()
     chunks = b"".join(b"1;ignored=yes\r\n%c\r\n" % byte for byte in content)
     head = (
         b"POST /v1/predict HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\n"
         b"connection: close\r\ntransfer-encoding: chunked\r\n\r\n"
     )
-    received = exchange(native.http_port, head + chunks + b"0\r\nx-trailer: 1\r\n\r\n")
+    received = exchange(fast.http_port, head + chunks + b"0\r\nx-trailer: 1\r\n\r\n")
     assert received.startswith(b"HTTP/1.1 200")
     scores = json.loads(received.split(b"\r\n\r\n", 1)[1])["scores"]
     assert scores["ctr"]["score"] == ROWS[0].scores["ctr"]
@@ -117,10 +118,10 @@ def test_a_body_in_chunks_is_read(native: Server) -> None:
         "GET /healthz\r\nhost: x\r\n",
     ],
 )  # fmt: skip
-def test_ambiguous_http_is_refused_and_the_connection_closed(native: Server, head: str) -> None:
+def test_ambiguous_http_is_refused_and_the_connection_closed(fast: Server, head: str) -> None:
     smuggled = "GET /metrics HTTP/1.1\r\nhost: x\r\n\r\n"
-    received = exchange(native.http_port, f"{head}\r\n0\r\n\r\n{smuggled}".encode())
-    assert received.count(b"HTTP/1.") == 1, received
+    received = exchange(fast.http_port, f"{head}\r\n0\r\n\r\n{smuggled}".encode())
+    assert len(re.findall(rb"HTTP/1\.1 \d{3} ", received)) == 1, received
     code = int(received.split(b" ")[1])
     assert 400 <= code <= 505
     assert b"tadka_" not in received

@@ -133,6 +133,10 @@ def run(
     max_queue: Annotated[
         int, typer.Option(help="Calls that may wait in a worker.")
     ] = _DEFAULT.max_queue,
+    coalesce_us: Annotated[
+        int,
+        typer.Option(help="Let requests wait up to this long for each other: less CPU time."),
+    ] = _DEFAULT.coalesce_us,
     header_s: Annotated[
         float, typer.Option(help="In which a client must have sent a request.")
     ] = _DEFAULT.header_s,
@@ -152,6 +156,7 @@ def run(
         max_connections=max_connections,
         max_streams=max_streams,
         max_queue=max_queue,
+        coalesce_us=coalesce_us,
         header_s=header_s,
         idle_s=idle_s,
         grace_s=grace_s,

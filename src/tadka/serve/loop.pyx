@@ -131,6 +131,7 @@ cdef extern from "time.h" nogil:
 
     int CLOCK_REALTIME
     int clock_gettime(int clock, timespec *now)
+    int nanosleep(const timespec *span, timespec *left)
 
 
 cdef enum:
@@ -297,6 +298,7 @@ cdef class Loop:
     cdef bint is_over
     cdef object control
     cdef uint32_t calls_since  # a timed score
+    cdef uint64_t coalesce_ns
     # Of the batch: what was answered without the interpreter, to be counted at its end.
     cdef uint64_t arrivals[BATCH]
     cdef uint32_t num_arrivals
@@ -321,6 +323,7 @@ cdef class Loop:
             self.log_memory = memory = ring.memory
             self.log = <td_ring *>&memory[0]
             self.log_share = min(int(config.log_share * 2**32), 2**32 - 1)
+        self.coalesce_ns = config.coalesce_us * 1000
         self.ids = int.from_bytes(os.urandom(8), "little")
         self._map_word()
         self.seen = self.word[0]
@@ -346,6 +349,7 @@ cdef class Loop:
         cdef uint64_t now, woke, checked = 0
         cdef int ready
         cdef int64_t wait
+        cdef bint is_batch
         self.control = control
         control.setblocking(False)
         self.transport.watch(control.fileno(), CONTROL)
@@ -369,7 +373,8 @@ cdef class Loop:
                 if ready & 1 << CONTROL:
                     with gil:
                         self._obey()
-                if self.transport.num_waiting():
+                is_batch = self.transport.num_waiting() > 0
+                if is_batch:
                     self._serve(woke)
                 elif self._has_shadows():
                     self._score_shadows()
@@ -377,8 +382,16 @@ cdef class Loop:
                 now = self.transport.now_ns()
                 self.board.wakes += 1
                 self.board.busy_ns += now - woke
-                if self.is_draining and self.transport.num_connections() == 0:
-                    self.is_over = True
+                if self.is_draining:
+                    self.is_over = self.is_over or self.transport.num_connections() == 0
+                elif is_batch and now - woke < self.coalesce_ns and not self.transport.num_waiting():
+                    self._rest(self.coalesce_ns - (now - woke))
+
+    cdef void _rest(self, uint64_t span_ns) noexcept nogil:
+        """Lets requests gather; at most 100 ms, so nothing else is kept waiting for long."""
+        cdef timespec span
+        span.tv_sec, span.tv_nsec = 0, <long>span_ns
+        nanosleep(&span, NULL)
 
     cdef int _map_word(self) except -1:
         cdef const uint64_t[::1] word

@@ -27,6 +27,7 @@ from tadka.serve.config import ServeConfig
         ("max_connections", 0, "a whole number from 1"),
         ("max_streams", 0, "a whole number from 1"),
         ("max_queue", 0, "a whole number from 1"),
+        ("coalesce_us", 100_001, "a whole number from 0 to 100,000"),
         ("header_s", 0, "seconds above 0"),
         ("idle_s", float("nan"), "seconds above 0"),
         ("grace_s", -1, "seconds, at least 0"),

@@ -349,7 +349,7 @@ static int on_data(nghttp2_session *session, uint8_t flags, int32_t id, const ui
         }
     }
     if (size && td_stream_append(stream, data, size))
-        return refuse_size(stream, "this connection holds too many unfinished requests");
+        return refuse_size(stream, "too many unfinished requests are held");
     return 0;
 }
 

@@ -269,7 +269,9 @@ static void handle_end(td_connection *connection) {
 static void read_connection(td_connection *connection) {
     td_transport *const transport = connection->transport;
     if (connection->is_closed) return;
-    if (transport->held > transport->limits.max_buffered_bytes) {
+    /* Too much is held: first those wait who hold it, and all only where that was not enough. */
+    if (transport->held > transport->limits.max_buffered_bytes &&
+        (connection->held > TD_UNSENT_BYTES || transport->held / 2 > transport->limits.max_buffered_bytes)) {
         make_ready(connection);
         return;
     }

@@ -148,6 +148,15 @@ int td_stream_keep_id(td_stream *stream, const void *data, size_t size) {
     return td_stream_keep(stream, &stream->call.request_id, data, size);
 }
 
+/* Whether a connection may not hold so many bytes more. Where much is held in all, each may hold little: the unfinished requests of
+   some must not keep the others waiting. */
+static int is_greedy(const td_connection *connection, uint64_t more) {
+    const td_transport *const transport = connection->transport;
+    const uint64_t all = transport->held + more, most_of_all = transport->limits.max_buffered_bytes;
+    const uint64_t most = all > most_of_all / 2 ? TD_UNSENT_BYTES : transport->held_most;
+    return connection->held + more > most || all > most_of_all;
+}
+
 int td_stream_append(td_stream *stream, const void *data, size_t size) {
     const uint64_t needed = (uint64_t)stream->body_size + size;
     if (needed > stream->body_room) {
@@ -156,7 +165,7 @@ int td_stream_append(td_stream *stream, const void *data, size_t size) {
         uint64_t room = 2 * (uint64_t)stream->body_room;
         if (room < needed) room = needed;
         if (room > limits->max_message_bytes && needed <= limits->max_message_bytes) room = limits->max_message_bytes;
-        if (connection->held + room - stream->body_room > connection->transport->held_most) return -1;
+        if (is_greedy(connection, room - stream->body_room)) return -1;
         char *grown;
         if (stream->body == stream->small) {
             if (!(grown = malloc(room))) return -1;
