@@ -36,7 +36,8 @@ def measure(
     with running.server(peer, folder, server_core) as (process, port):
         running.wait_ready(process, peer, port, bodies[0], path)
         apart = running.check(peer, port, bodies, path, scores) if is_checked else 0.0
-        sender = running.load(peer, port, bodies, path, expected=ends)
+        shape = running.ONE_CHANNEL if load == "open" else {}
+        sender = running.load(peer, port, bodies, path, expected=ends, **shape)
         sender.run(seconds=WARM_UP_S, rate=float(rate))
         meter = harness.Meter(process.pid)
         meter.start()

@@ -11,7 +11,7 @@ from typing import Any
 
 import harness
 
-COALESCE_US = 1_500
+COALESCE_US = 1_700
 BENCH_PATH = "/bench.Predictor/Predict"
 
 

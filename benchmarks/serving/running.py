@@ -20,6 +20,7 @@ from tadka.serve.generator import Generator
 
 START_S = 90.0
 CONNECTIONS, STREAMS = 4, 8
+ONE_CHANNEL = {"connections": 1, "streams": 64}
 
 
 def cores() -> tuple[int, int]:
@@ -90,16 +91,18 @@ def load(
 ) -> Generator:
     """The load generator for a peer: the same number of requests in flight for all."""
     is_http1 = peer.protocol == "http1-json"
+    shape = {
+        "connections": CONNECTIONS * STREAMS if is_http1 else CONNECTIONS,
+        "streams": 1 if is_http1 else STREAMS,
+    }
     return Generator(
         "127.0.0.1",
         port,
         path,
         messages,
-        connections=CONNECTIONS * STREAMS if is_http1 else CONNECTIONS,
-        streams=1 if is_http1 else STREAMS,
         protocol=peer.protocol,
         timeout_s=20,
-        **more,
+        **{**shape, **more},
     )
 
 
