@@ -20,7 +20,7 @@ from tadka.scoring import Examples, Linear, Training
 from tadka.serve.client import Client
 from tadka.serve.config import ServeConfig
 from tadka.serve.server import Server
-from tadka.serve.store import Store
+from tadka.serve.store.store import Store
 
 
 class Visit(Features, size=64):

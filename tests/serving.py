@@ -26,9 +26,9 @@ from tadka.core.error import TadkaError
 from tadka.features import Features
 from tadka.scoring import Linear
 from tadka.serve.config import ServeConfig
-from tadka.serve.custom import PythonModel
 from tadka.serve.server import Server
-from tadka.serve.store import Store
+from tadka.serve.store.custom import PythonModel
+from tadka.serve.store.store import Store
 from tests.conftest import ROOT
 
 Transport = Literal["native", "grpcio"]

@@ -9,7 +9,7 @@ import sys
 import time
 from pathlib import Path
 
-from tadka.serve.store import Store
+from tadka.serve.store.store import Store
 
 KEPT_VERSIONS = 3
 

@@ -9,7 +9,7 @@ from ctr import requests, tadka_features
 from serving import peers, python_features, running
 from tadka.scoring import Linear
 from tadka.serve.prediction import Prediction, Score
-from tadka.serve.store import Store
+from tadka.serve.store.store import Store
 
 
 def write(directory: Path) -> None:

@@ -26,9 +26,9 @@ from rich.table import Table
 from tadka.scoring import Examples, Fm, Linear, Model, Training
 from tadka.serve.client import Client
 from tadka.serve.config import ServeConfig
-from tadka.serve.log import read_log
+from tadka.serve.log.writer import read_log
 from tadka.serve.server import Server
-from tadka.serve.store import Store
+from tadka.serve.store.store import Store
 
 NUM_ROWS = 2000
 

@@ -15,10 +15,10 @@ from grpc_tools import protoc
 
 from tadka.core.error import DataError, NotFound, ServeError
 from tadka.serve.client import Client
-from tadka.serve.log import read_log
+from tadka.serve.log.writer import read_log
 from tadka.serve.prediction import service_proto
 from tadka.serve.server import Server
-from tadka.serve.store import Store
+from tadka.serve.store.store import Store
 from tests.clients import GrpcClient, Row, ask, json_row, make_rows, metric, scores_of
 from tests.conftest import ROOT
 from tests.serving import MODELS, Impression, Transport, make_model, make_store, save_model, serving

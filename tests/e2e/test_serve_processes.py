@@ -160,9 +160,9 @@ import sys
 from tadka.features import Features
 from tadka.serve.client import Client
 from tadka.serve.config import ServeConfig
-from tadka.serve.custom import PythonModel
+from tadka.serve.store.custom import PythonModel
 from tadka.serve.server import Server
-from tadka.serve.store import Store
+from tadka.serve.store.store import Store
 
 class Visit(Features):
     page: str

@@ -18,7 +18,7 @@ import pytest
 
 from tadka.core.error import DataError
 from tadka.serve.server import Server
-from tadka.serve.store import Store
+from tadka.serve.store.store import Store
 from tests.clients import GrpcClient, ask, h2load, make_rows, metric
 from tests.conftest import ROOT
 from tests.http2 import grpc_message
@@ -229,7 +229,7 @@ def test_refused_versions_leave_what_is_served(transport: Transport, tmp_path: P
 PUBLISHER = """
     import sys
     from pathlib import Path
-    from tadka.serve.store import Store
+    from tadka.serve.store.store import Store
     from tests.serving import Impression
 
     store, first, second = Store(sys.argv[1]), *map(Path, sys.argv[2:])

@@ -20,10 +20,10 @@ from tadka.features.locate import find_class
 from tadka.serve.config import ServeConfig
 from tadka.serve.load import LoadConfig, run_load
 from tadka.serve.prediction import method_path, service_proto
-from tadka.serve.requests import read_rows
 from tadka.serve.server import Server
-from tadka.serve.state import NAME, Traffic
-from tadka.serve.store import Published, Store
+from tadka.serve.store.requests import read_rows
+from tadka.serve.store.state import NAME, Traffic
+from tadka.serve.store.store import Published, Store
 from tadka.storage.publish import publish_file
 
 FAILED = 1

@@ -2,12 +2,12 @@
 
 from tadka.serve.client import Client
 from tadka.serve.config import ServeConfig
-from tadka.serve.custom import PythonModel
 from tadka.serve.load import LoadConfig, LoadReport, run_load
-from tadka.serve.log import read_log
+from tadka.serve.log.writer import read_log
 from tadka.serve.prediction import Prediction, Score
 from tadka.serve.server import Server
-from tadka.serve.store import Store
+from tadka.serve.store.custom import PythonModel
+from tadka.serve.store.store import Store
 
 __all__ = [
     "Client",

@@ -106,7 +106,7 @@ class Board:
 
 
 class Counts:
-    """The slot of one worker, for its writer.
+    """The slot of one worker, for its writer; `tadka.serve.tally` and the loop count in it.
 
     Args:
         slot: Of a board; shared with readers.
@@ -114,18 +114,6 @@ class Counts:
 
     def __init__(self, slot: Any) -> None:
         self.slot = slot
-
-    def answer(self, door: int, status: int, span_ns: int) -> None:
-        """Counts one answer.
-
-        Args:
-            door: Index in `DOORS`.
-            status: Of gRPC, 0 to 16.
-            span_ns: From arrival to answer.
-        """
-        self.slot["answers"][door, status] += 1
-        self.slot["span_ns"] += span_ns
-        self.slot["spans"][span_of(span_ns)] += 1
 
     def arm(self, model: str, version: int) -> Any:
         """The slot of one version of one model, cleared where it was another's.
@@ -157,18 +145,6 @@ class Counts:
         free["last_used"] = newest + 1
         free["model"] = name
         return place
-
-    @staticmethod
-    def score(arm: Any, score: float) -> None:
-        """Counts a score that was answered.
-
-        Args:
-            arm: What `arm` gives.
-            score: In [0, 1].
-        """
-        arm["served"] += 1
-        arm["score_sum"] += score
-        arm["scores"][min(int(score * NUM_SCORES), NUM_SCORES - 1)] += 1
 
 
 def span_of(span_ns: int) -> int:

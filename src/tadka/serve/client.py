@@ -16,7 +16,7 @@ from tadka.core.error import (
 )
 from tadka.core.extra import require
 from tadka.features.features import Features
-from tadka.serve.call import is_request_id
+from tadka.serve.answer.call import is_request_id
 from tadka.serve.prediction import Prediction, method_path
 
 REQUEST_ID, MODELS = "x-request-id", "tadka-models"

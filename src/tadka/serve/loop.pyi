@@ -1,10 +1,10 @@
 import socket
 
+from tadka.serve.answer.handler import Handler
 from tadka.serve.board import Counts
 from tadka.serve.config import ServeConfig
-from tadka.serve.handler import Handler
-from tadka.serve.live import Live, Serving
-from tadka.serve.ring import Ring
+from tadka.serve.log.ring import Ring
+from tadka.serve.store.live import Live, Serving
 from tadka.serve.transport import Transport
 
 class Table:

@@ -16,7 +16,7 @@ import time
 from tadka.core.error import DataError
 from tadka.features.row import PropertyError
 from tadka.serve.board import WORKER
-from tadka.serve.handler import Call
+from tadka.serve.answer.handler import Call
 from tadka.serve.prediction import method_path
 
 from cpython.ref cimport PyObject

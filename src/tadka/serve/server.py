@@ -10,13 +10,13 @@ from typing import Self
 from tadka.core.error import ConfigError, LaunchError
 from tadka.features.features import Features
 from tadka.launch.guard import wait_readable
-from tadka.serve.address import hold, port_of, share
-from tadka.serve.backend import choose_transport
 from tadka.serve.config import ServeConfig
-from tadka.serve.log import check_log_directory
-from tadka.serve.signals import Signals
-from tadka.serve.store import Store
-from tadka.serve.supervisor import Supervisor
+from tadka.serve.log.writer import check_log_directory
+from tadka.serve.store.store import Store
+from tadka.serve.workers.address import hold, port_of, share
+from tadka.serve.workers.backend import choose_transport
+from tadka.serve.workers.signals import Signals
+from tadka.serve.workers.supervisor import Supervisor
 
 # A shell reports a process that a signal ended by this plus the signal's number.
 _SIGNAL_STATUS = 128

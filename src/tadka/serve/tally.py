@@ -1,4 +1,4 @@
-"""The hot counters of one worker: what `Counts` does, without a NumPy scalar for every number."""
+"""The counters of one worker, counted without a NumPy scalar for every number."""
 
 from typing import Any
 

@@ -14,7 +14,7 @@ import pytest
 from pyarrow import parquet
 
 from tadka.cli.app import app
-from tadka.serve.store import Store
+from tadka.serve.store.store import Store
 
 ROWS = """
 from tadka.features import Features

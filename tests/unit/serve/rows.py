@@ -10,14 +10,14 @@ import numpy as np
 
 from tadka.features import Buckets, Features, Hashed, Log
 from tadka.scoring import Linear
+from tadka.serve.answer.call import Call, Reply
+from tadka.serve.answer.handler import Handler
 from tadka.serve.board import Board
-from tadka.serve.call import Call, Reply
 from tadka.serve.config import ServeConfig
-from tadka.serve.custom import PythonModel
-from tadka.serve.handler import Handler
-from tadka.serve.live import Live
-from tadka.serve.ring import Ring
-from tadka.serve.store import Store
+from tadka.serve.log.ring import Ring
+from tadka.serve.store.custom import PythonModel
+from tadka.serve.store.live import Live
+from tadka.serve.store.store import Store
 
 
 class Visit(Features, size=1 << 10):

@@ -7,7 +7,7 @@ import numpy as np
 
 from tadka.features import Features
 from tadka.scoring import Linear
-from tadka.serve.store import Published, Store
+from tadka.serve.store.store import Published, Store
 
 
 class Visit(Features, size=256, groups={"shops": ["shop", "user_shop"]}):

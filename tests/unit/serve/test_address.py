@@ -6,7 +6,7 @@ from collections.abc import Iterator
 import pytest
 
 from tadka.core.error import ConfigError
-from tadka.serve.address import hold, listen, port_of, share
+from tadka.serve.workers.address import hold, listen, port_of, share
 
 HOST = "127.0.0.1"
 

@@ -16,7 +16,7 @@ from tadka.core.error import ConfigError, DataError, NotFound
 from tadka.features import PropertyError
 from tadka.scoring import feature_matrix, load
 from tadka.scoring.model import Model
-from tadka.serve.custom import ModelError, PythonModel, load_any, score_each
+from tadka.serve.store.custom import ModelError, PythonModel, load_any, score_each
 from tests.unit.serve.sample import Other, Visit, linear, saved, visits
 
 GROUP = "shops"
@@ -369,7 +369,7 @@ def test_a_sparse_row_adds_what_falls_into_one_slot() -> None:
 
 def test_no_library_is_needed_to_import_the_module() -> None:
     code = (
-        "import sys, tadka.serve.custom, tadka.serve.live;"
+        "import sys, tadka.serve.store.custom, tadka.serve.store.live;"
         "print([m for m in ('torch','scipy','sklearn','pyarrow','pandas') if m in sys.modules])"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

@@ -15,10 +15,10 @@ import pytest
 
 from tadka.core.error import LaunchError
 from tadka.serve.config import ServeConfig
-from tadka.serve.custom import PythonModel
-from tadka.serve.fallback import Fallback
 from tadka.serve.prediction import Prediction
-from tadka.serve.webserver import MAX_CONNECTIONS
+from tadka.serve.store.custom import PythonModel
+from tadka.serve.workers.fallback import Fallback
+from tadka.serve.workers.webserver import MAX_CONNECTIONS
 from tests.unit.serve.rows import GOOD, PREDICT, Served, Visit, as_json, hostile_rows, make_model
 
 MESSAGE = GOOD.to_message()

@@ -7,12 +7,12 @@ import numpy as np
 import pytest
 
 from tadka.features.hash import hash_text
-from tadka.serve.call import Call, Reply
+from tadka.serve.answer.call import Call, Reply
+from tadka.serve.answer.handler import MAX_SHADOWS, RequestIds
 from tadka.serve.config import ServeConfig
-from tadka.serve.custom import PythonModel
-from tadka.serve.handler import MAX_SHADOWS, RequestIds
+from tadka.serve.log.ring import SERVED, SHADOW, Ring
 from tadka.serve.prediction import Prediction
-from tadka.serve.ring import SERVED, SHADOW, Ring
+from tadka.serve.store.custom import PythonModel
 from tests.unit.serve.rows import (
     GOOD,
     Halves,

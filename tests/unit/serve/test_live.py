@@ -17,10 +17,10 @@ import pytest
 from tadka.core.error import ConfigError, DataError, NotFound
 from tadka.features import PropertyError
 from tadka.scoring.model import Model
-from tadka.serve.custom import PythonModel
-from tadka.serve.live import Live, Serving
-from tadka.serve.store import Store
-from tadka.serve.warmup import touch
+from tadka.serve.store.custom import PythonModel
+from tadka.serve.store.live import Live, Serving
+from tadka.serve.store.store import Store
+from tadka.serve.store.warmup import touch
 from tests.unit.serve.sample import Other, Visit, linear, publish, saved, visits
 
 MESSAGES = [row.to_message() for row in visits(20)]
@@ -273,7 +273,7 @@ def test_a_lost_word_is_healed_by_a_look_at_the_file(
 
 FOLLOW = """
 import sys
-from tadka.serve.live import Live
+from tadka.serve.store.live import Live
 from tests.unit.serve.sample import Visit
 
 live = Live(sys.argv[1], Visit)

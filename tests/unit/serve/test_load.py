@@ -19,7 +19,7 @@ from tadka.features import Features
 from tadka.serve import load
 from tadka.serve.load import LoadConfig, LoadReport, run_load
 from tadka.serve.prediction import Prediction, Score
-from tadka.serve.requests import read_rows
+from tadka.serve.store.requests import read_rows
 
 grpc = pytest.importorskip("grpc")
 generator = pytest.importorskip("tadka.serve.generator")

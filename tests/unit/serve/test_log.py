@@ -19,10 +19,10 @@ import pytest
 from tadka.core.error import ConfigError, DataError, NotFound
 from tadka.features import Features
 from tadka.serve.config import ServeConfig
-from tadka.serve.log import LogWriter, check_log_directory, read_log
+from tadka.serve.log.ring import SERVED, SHADOW, Ring
+from tadka.serve.log.writer import LogWriter, check_log_directory, read_log
 from tadka.serve.order import Order
 from tadka.serve.process import DRAIN, READY, Process
-from tadka.serve.ring import SERVED, SHADOW, Ring
 from tadka.storage import scan
 
 ENVIRONMENT = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
@@ -399,8 +399,8 @@ def test_the_part_of_a_living_writer_is_left_alone(
 # Writes rows of the rings it inherits until it is killed, or the other end of its input closes.
 WRITER = """
 import socket, sys
-from tadka.serve.log import LogWriter
-from tadka.serve.ring import Ring
+from tadka.serve.log.writer import LogWriter
+from tadka.serve.log.ring import Ring
 from tests.unit.serve.test_log import Visit
 rings = [Ring(int(sys.argv[1]), index) for index in range(2)]
 LogWriter(rings, sys.argv[2], Visit, rotate_bytes=200_000).run(socket.socket(fileno=0))
@@ -453,8 +453,8 @@ def test_no_row_is_lost_or_twice_when_the_writer_is_killed_at_any_moment(
 FULL_DISK = """
 import json, logging, os, sys
 from pathlib import Path
-from tadka.serve.log import LogWriter, read_log
-from tadka.serve.ring import SERVED, Ring
+from tadka.serve.log.writer import LogWriter, read_log
+from tadka.serve.log.ring import SERVED, Ring
 from tests.unit.serve.test_log import Clock, Visit, visit
 
 said = []
@@ -677,7 +677,7 @@ def wait_for(process: Process) -> bytes | None:
 @pytest.mark.parametrize("end", ["drain", "close"])
 def test_the_process_writes_the_last_row_before_it_ends(log: Path, end: str) -> None:
     descriptor = Ring.create(2)
-    process = Process("log", "tadka.serve.log", order(log, descriptor), [descriptor])
+    process = Process("log", "tadka.serve.log.writer", order(log, descriptor), [descriptor])
     assert READY == wait_for(process)
     os.kill(process.pid, signal.SIGTERM)  # to all processes of a service; the parent says when
     put(Ring(descriptor, 0), *range(1, 300))
@@ -693,7 +693,7 @@ def test_the_process_writes_the_last_row_before_it_ends(log: Path, end: str) -> 
 
 def test_a_process_that_cannot_begin_says_why() -> None:
     descriptor = Ring.create(1)
-    process = Process("log", "tadka.serve.log", order("/proc/log", descriptor), [descriptor])
+    process = Process("log", "tadka.serve.log.writer", order("/proc/log", descriptor), [descriptor])
     os.close(descriptor)
     select.select([process.pidfd], [], [], 60)
 

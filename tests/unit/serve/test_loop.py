@@ -12,14 +12,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tadka.serve.answer.call import Call
+from tadka.serve.answer.handler import Handler
 from tadka.serve.board import Board
-from tadka.serve.call import Call
 from tadka.serve.config import ServeConfig
-from tadka.serve.handler import Handler
-from tadka.serve.live import Arm, Live, Served, Serving
 from tadka.serve.prediction import method_path
-from tadka.serve.state import model_seed
-from tadka.serve.store import Store
+from tadka.serve.store.live import Arm, Live, Served, Serving
+from tadka.serve.store.state import model_seed
+from tadka.serve.store.store import Store
 from tests.serving import Impression, impressions, make_model, make_store, save_model, serving
 
 native = pytest.importorskip("tadka.serve.loop")
@@ -68,7 +68,7 @@ def tagged(number: int, kind: int, payload: bytes) -> bytes:
 
 
 numbers = st.integers(1, 5) | st.integers(1, 2**29 - 1)
-fields = st.deferred(
+fields: st.SearchStrategy[bytes] = st.deferred(
     lambda: st.one_of(
         st.builds(lambda n, v: tagged(n, 0, varint(v)), numbers, st.integers(0, 2**64 - 1)),
         st.builds(lambda n, v: tagged(n, 1, v), numbers, st.binary(min_size=8, max_size=8)),

@@ -4,8 +4,8 @@ from typing import Any
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
+from tadka.serve.answer.metrics import render
 from tadka.serve.board import NUM_SPANS, Board, span_limits_s
-from tadka.serve.metrics import render
 
 Samples = dict[tuple[str, frozenset[tuple[str, str]]], float]
 
@@ -38,13 +38,13 @@ def board() -> Board:
     """Two workers that have answered."""
     board = Board(2)
     for number in range(2):
-        counts = board.counts(number)
+        tally = Tally(board, number)
         for span_ns in (500, 3_000, 3_500, 10**13):
-            counts.answer(0, 0, span_ns)
-        counts.answer(2, 3, 40_000)
-        arm = counts.arm("ctr", 3)
+            tally.answer(0, 0, span_ns)
+        tally.answer(2, 3, 40_000)
         for score in (0.0, 0.051, 0.5, 1.0):
-            counts.score(arm, score)
+            tally.score(tally.arm("ctr", 3), score)
+        arm = board.counts(number).arm("ctr", 3)
         arm["shadowed"] += 2
         arm["failed"] += 1
         arm["busy_ns"] += 5_000_000
@@ -55,7 +55,8 @@ def board() -> Board:
         board.workers[number]["shed"] = 4
         board.workers[number]["log_written"] = 10
         board.workers[number]["busy_ns"] = 2_500_000_000
-    board.counts(1).score(board.counts(1).arm("ctr", 4), 0.25)
+    tally = Tally(board, 1)
+    tally.score(tally.arm("ctr", 4), 0.25)
     return board
 
 
@@ -115,7 +116,8 @@ def test_scores_are_a_histogram_of_each_version(board: Board) -> None:
 def test_labels_are_escaped() -> None:
     board = Board(1)
     name = 'a"b\\c\nd'
-    board.counts(0).score(board.counts(0).arm(name, 1), 0.5)
+    tally = Tally(board, 0)
+    tally.score(tally.arm(name, 1), 0.5)
 
     samples = samples_of(text_of(board, nghttp2='1"\\\n'))
 

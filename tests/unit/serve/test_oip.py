@@ -13,9 +13,9 @@ import pytest
 from tadka.core.error import MissingExtra
 from tadka.features import Features
 from tadka.features.wire import to_time
-from tadka.serve import open_inference
-from tadka.serve.call import Reply
-from tadka.serve.open_inference import message_classes
+from tadka.serve.answer import open_inference
+from tadka.serve.answer.call import Reply
+from tadka.serve.answer.open_inference import message_classes
 from tests.unit.serve.rows import (
     GOOD,
     Served,
@@ -486,8 +486,8 @@ def test_a_class_with_a_field_named_message_takes_its_fields(tmp_path: Path) -> 
     class Letter(Features):
         message: str
 
-    from tadka.serve.intake import Intake
-    from tadka.serve.tensor import Tensor, messages_of
+    from tadka.serve.answer.intake import Intake
+    from tadka.serve.answer.tensor import Tensor, messages_of
 
     (found,) = messages_of([Tensor("message", "BYTES", (1,), [b"hello"])], Intake(Letter))
 

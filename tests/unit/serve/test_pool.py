@@ -1,6 +1,6 @@
 """When a worker is started again."""
 
-from tadka.serve.pool import MAX_QUICK_ENDS, QUICK_S, Restarts
+from tadka.serve.workers.pool import MAX_QUICK_ENDS, QUICK_S, Restarts
 
 
 def test_a_process_that_ends_at_once_waits_longer_each_time() -> None:

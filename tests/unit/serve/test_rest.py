@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 
 from tadka.features import Features
-from tadka.serve.call import Reply
-from tadka.serve.intake import Intake
+from tadka.serve.answer.call import Reply
+from tadka.serve.answer.intake import Intake
 from tadka.serve.prediction import service_proto
 from tests.unit.serve.rows import GOOD, Served, Visit, as_json, hostile_rows, http_call
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from tadka.core.error import ConfigError, DataError
-from tadka.serve.ring import DEFAULT_CAPACITY, SERVED, SHADOW, LogRow, Ring
+from tadka.serve.log.ring import DEFAULT_CAPACITY, SERVED, SHADOW, LogRow, Ring
 from tests.conftest import find_program
 
 ENVIRONMENT = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
@@ -51,7 +51,7 @@ int main(int num_arguments, char **arguments) {
 # Takes rows of ring 1 until it has the last one; says each on standard output, then commits.
 CONSUMER = """
 import os, sys, time
-from tadka.serve.ring import Ring
+from tadka.serve.log.ring import Ring
 descriptor, last = map(int, sys.argv[1:])
 ring, version = Ring(descriptor, 1), -1
 while version != last:

@@ -9,7 +9,7 @@ import tadka.features.hash as plain
 import tadka.features.native as compiled
 from tadka.core.error import ConfigError, DataError
 from tadka.features.wire import BYTES, FIXED32, FIXED64, VARINT
-from tadka.serve.state import (
+from tadka.serve.store.state import (
     NUM_BUCKETS,
     State,
     Traffic,

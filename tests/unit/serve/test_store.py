@@ -17,10 +17,10 @@ from pyarrow import parquet
 from tadka.core.error import ConfigError, DataError, NotFound
 from tadka.features import Features
 from tadka.scoring import Linear
-from tadka.serve.custom import PythonModel, load_any
-from tadka.serve.requests import COLUMN, MAX_REQUESTS, read_requests
-from tadka.serve.state import State
-from tadka.serve.store import Store
+from tadka.serve.store.custom import PythonModel, load_any
+from tadka.serve.store.requests import COLUMN, MAX_REQUESTS, read_requests
+from tadka.serve.store.state import State
+from tadka.serve.store.store import Store
 from tests.unit.serve.sample import (
     Other,
     Visit,
@@ -523,7 +523,7 @@ def test_a_damaged_state_or_class_is_named(store: Store, tmp_path: Path) -> None
 
 KILLED = """
 import os, signal, sys
-from tadka.serve.store import Store
+from tadka.serve.store.store import Store
 from tests.unit.serve.sample import Visit, linear
 
 store, source, events = Store(sys.argv[1]), sys.argv[2], int(sys.argv[3])
@@ -625,7 +625,7 @@ def test_a_lost_word_is_written_by_the_next_writer(store: Store, tmp_path: Path)
 
 PUBLISH = """
 import sys
-from tadka.serve.store import Store
+from tadka.serve.store.store import Store
 from tests.unit.serve.sample import Visit
 
 sys.stdin.readline()
@@ -664,7 +664,7 @@ FULL = """
 import os, sys
 from pathlib import Path
 from tadka.core.error import DataError
-from tadka.serve.store import Store
+from tadka.serve.store.store import Store
 from tests.unit.serve.sample import Visit, everything, saved
 
 disk, sources, free = Path(sys.argv[1]), Path(sys.argv[2]), int(sys.argv[3])

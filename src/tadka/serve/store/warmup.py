@@ -9,7 +9,7 @@ import numpy as np
 
 from tadka.core.error import DataError
 from tadka.scoring.model import Model
-from tadka.serve.custom import PythonModel, score_each
+from tadka.serve.store.custom import PythonModel, score_each
 
 _FEW = 16
 """Requests after which the other threads of a worker get their turn."""

@@ -13,7 +13,7 @@ import numpy as np
 from tadka.core.error import DataError
 from tadka.features.definition import Field
 from tadka.features.row import show
-from tadka.serve.intake import Intake
+from tadka.serve.answer.intake import Intake
 
 WHOLE = "message"
 """Name of the one input that holds whole rows as messages, where the class has no such field."""

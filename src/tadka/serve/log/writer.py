@@ -23,12 +23,12 @@ from tadka.core.error import ConfigError, DataError, NotFound, TadkaError
 from tadka.core.extra import require
 from tadka.features.features import Features
 from tadka.features.locate import find_class
-from tadka.serve.logpart import Part, left_parts
-from tadka.serve.logtable import VERSION, LogTable, own_columns
+from tadka.serve.log.part import Part, left_parts
+from tadka.serve.log.ring import LogRow, Ring
+from tadka.serve.log.table import VERSION, LogTable, own_columns
 from tadka.serve.order import Order
 from tadka.serve.process import DRAIN, FAILURE_STATUS, READY, begin, failure_message, read_order
-from tadka.serve.ring import LogRow, Ring
-from tadka.serve.store import Store
+from tadka.serve.store.store import Store
 from tadka.storage.format import read_piece, scan
 
 if TYPE_CHECKING:

@@ -19,11 +19,11 @@ from typing import TypeAlias
 from tadka.core.error import ConfigError, DataError
 from tadka.features.features import Features
 from tadka.scoring.model import Model
-from tadka.serve.custom import PythonModel, load_any, score_each
-from tadka.serve.requests import REQUESTS, read_requests
-from tadka.serve.state import State, Traffic, bucket_of, key_bytes, model_seed, thresholds_of
-from tadka.serve.store import STATE, WORD, WORD_BYTES, Store
-from tadka.serve.warmup import replay, touch
+from tadka.serve.store.custom import PythonModel, load_any, score_each
+from tadka.serve.store.requests import REQUESTS, read_requests
+from tadka.serve.store.state import State, Traffic, bucket_of, key_bytes, model_seed, thresholds_of
+from tadka.serve.store.store import STATE, WORD, WORD_BYTES, Store
+from tadka.serve.store.warmup import replay, touch
 
 _NICE = 10
 """Of the thread that loads: answers come first."""

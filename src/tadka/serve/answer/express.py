@@ -7,9 +7,9 @@ it leaves to the handler. Under grpcio every call comes alone, and each step cos
 import time
 from collections.abc import Callable
 
-from tadka.serve.call import GRPC, OK, Call, Reply
-from tadka.serve.live import Arm, Serving
+from tadka.serve.answer.call import GRPC, OK, Call, Reply
 from tadka.serve.prediction import pack_double, score_head, varint
+from tadka.serve.store.live import Arm, Serving
 from tadka.serve.tally import Tally
 
 _Step = tuple[Arm, Callable[[bytes], float], int, bytes]

@@ -11,10 +11,10 @@ from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
-from tadka.serve.call import JSON, Call, is_request_id
-from tadka.serve.combiner import Combiner
+from tadka.serve.answer.call import JSON, Call, is_request_id
 from tadka.serve.config import ServeConfig
 from tadka.serve.tally import Tally
+from tadka.serve.workers.combiner import Combiner
 
 MAX_CONNECTIONS = 256
 """Open at a time: each has a thread."""

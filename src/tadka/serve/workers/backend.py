@@ -9,11 +9,11 @@ import numpy as np
 
 from tadka.core.error import ConfigError, MissingExtra
 from tadka.core.extra import require
+from tadka.serve.answer.handler import Handler
 from tadka.serve.board import Board
 from tadka.serve.config import ServeConfig
-from tadka.serve.handler import Handler
-from tadka.serve.live import Live
-from tadka.serve.ring import Ring
+from tadka.serve.log.ring import Ring
+from tadka.serve.store.live import Live
 
 missing = ""
 """Why the compiled server cannot run; "" where it can."""

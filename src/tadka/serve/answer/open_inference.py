@@ -11,7 +11,7 @@ from typing import Any
 from tadka.core.error import DataError
 from tadka.core.extra import require
 from tadka.features.row import show
-from tadka.serve.tensor import Inference, Tensor, read_raw, write_raw
+from tadka.serve.answer.tensor import Inference, Tensor, read_raw, write_raw
 
 SERVICE = "inference.GRPCInferenceService"
 

@@ -6,7 +6,7 @@ have one field each, so that they are read and written here, without the protobu
 
 from tadka.core.error import DataError
 from tadka.features.wire import BYTES
-from tadka.serve.call import INVALID_ARGUMENT, NOT_FOUND, UNIMPLEMENTED, Call, Refused, Reply
+from tadka.serve.answer.call import INVALID_ARGUMENT, NOT_FOUND, UNIMPLEMENTED, Call, Refused, Reply
 from tadka.serve.prediction import read_fields
 
 SERVICE = "grpc.health.v1.Health"

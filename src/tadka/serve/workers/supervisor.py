@@ -18,13 +18,13 @@ from typing import Literal
 
 from tadka.core.error import LaunchError, TadkaError
 from tadka.features.features import Features
-from tadka.serve.address import listen
 from tadka.serve.board import Board
 from tadka.serve.config import ServeConfig
+from tadka.serve.log.ring import Ring
 from tadka.serve.order import Order
-from tadka.serve.pool import MAX_QUICK_ENDS, Pool, Restarts, Slot
 from tadka.serve.process import DRAIN, LEAVES, READY, Process
-from tadka.serve.ring import Ring
+from tadka.serve.workers.address import listen
+from tadka.serve.workers.pool import MAX_QUICK_ENDS, Pool, Restarts, Slot
 
 _log = logging.getLogger("tadka.serve")
 
@@ -191,7 +191,7 @@ class Supervisor:
         self._watch(process.control.fileno(), partial(self._listen_to, slot))
 
     def _make_worker(self, slot: Slot) -> Process:
-        return self._make(slot.name, "tadka.serve.worker", slot.index)
+        return self._make(slot.name, "tadka.serve.workers.worker", slot.index)
 
     def _make(self, name: str, entry: str, index: int) -> Process:
         descriptors = [self._board_fd]
@@ -305,7 +305,7 @@ class Supervisor:
 
     def _start_writer(self) -> None:
         self._writer_due_s = None
-        writer = self._make("tadka-serve-log", "tadka.serve.log", 0)
+        writer = self._make("tadka-serve-log", "tadka.serve.log.writer", 0)
         self._writer = writer
         self._watch(writer.pidfd, self._bury_writer)
         self._watch(writer.control.fileno(), self._listen_to_writer)

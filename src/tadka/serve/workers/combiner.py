@@ -5,9 +5,9 @@ import time
 from collections import deque
 from collections.abc import Sequence
 
-from tadka.serve.call import Call, Reply
-from tadka.serve.handler import Handler
-from tadka.serve.live import Serving
+from tadka.serve.answer.call import Call, Reply
+from tadka.serve.answer.handler import Handler
+from tadka.serve.store.live import Serving
 
 _SHADOW_ROWS = 32
 """Scored at a time, so that a request that comes meanwhile does not wait long."""

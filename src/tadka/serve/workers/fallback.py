@@ -14,11 +14,11 @@ from typing import Any
 
 from tadka.core.error import LaunchError
 from tadka.core.extra import require
-from tadka.serve.call import OK, Call, is_request_id
-from tadka.serve.combiner import Combiner
+from tadka.serve.answer.call import OK, Call, is_request_id
+from tadka.serve.answer.handler import Handler
 from tadka.serve.config import ServeConfig
-from tadka.serve.handler import Handler
-from tadka.serve.webserver import WebServer
+from tadka.serve.workers.combiner import Combiner
+from tadka.serve.workers.webserver import WebServer
 
 NUM_THREADS = 4
 

@@ -6,8 +6,7 @@ from importlib.metadata import version
 
 from tadka.features.features import Features
 from tadka.features.row import show
-from tadka.serve.board import Board
-from tadka.serve.call import (
+from tadka.serve.answer.call import (
     INVALID_ARGUMENT,
     NOT_FOUND,
     UNAVAILABLE,
@@ -16,16 +15,17 @@ from tadka.serve.call import (
     Refused,
     Reply,
 )
-from tadka.serve.health import SERVICE as HEALTH_SERVICE
-from tadka.serve.health import answer_health
-from tadka.serve.intake import Intake
-from tadka.serve.live import Live, Served, Serving
-from tadka.serve.metrics import render
-from tadka.serve.oip import Oip
-from tadka.serve.open_inference import SERVICE as OIP_SERVICE
+from tadka.serve.answer.health import SERVICE as HEALTH_SERVICE
+from tadka.serve.answer.health import answer_health
+from tadka.serve.answer.intake import Intake
+from tadka.serve.answer.metrics import render
+from tadka.serve.answer.oip import Oip
+from tadka.serve.answer.open_inference import SERVICE as OIP_SERVICE
+from tadka.serve.answer.question import Question
+from tadka.serve.answer.rest import query_of, read_question, write_json
+from tadka.serve.board import Board
 from tadka.serve.prediction import prediction_message, service_name, service_proto
-from tadka.serve.question import Question
-from tadka.serve.rest import query_of, read_question, write_json
+from tadka.serve.store.live import Live, Served, Serving
 
 TEXT = "text/plain; charset=utf-8"
 METRICS = "text/plain; version=0.0.4; charset=utf-8"

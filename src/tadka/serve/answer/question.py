@@ -2,8 +2,8 @@
 
 from collections.abc import Callable, Sequence
 
-from tadka.serve.call import Call, Reply
-from tadka.serve.live import Arm, Served
+from tadka.serve.answer.call import Call, Reply
+from tadka.serve.store.live import Arm, Served
 
 
 class Question:

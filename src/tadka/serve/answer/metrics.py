@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
+from tadka.serve.answer.call import STATUSES
 from tadka.serve.board import DOORS, NUM_SCORES, Board, span_limits_s
-from tadka.serve.call import STATUSES
 
 Labels = Mapping[str, object]
 

@@ -11,10 +11,10 @@ from urllib.parse import parse_qsl
 
 from tadka.core.error import DataError, TadkaError
 from tadka.features.row import show, type_of
-from tadka.serve.call import INVALID_ARGUMENT, JSON, Call, Refused, Reply
-from tadka.serve.intake import Intake
-from tadka.serve.live import Served
-from tadka.serve.question import Question
+from tadka.serve.answer.call import INVALID_ARGUMENT, JSON, Call, Refused, Reply
+from tadka.serve.answer.intake import Intake
+from tadka.serve.answer.question import Question
+from tadka.serve.store.live import Served
 
 MAX_ROWS = 10_000
 """Of one request."""

@@ -17,11 +17,9 @@ from typing import Any, BinaryIO
 from tadka.core.error import LaunchError, TadkaError
 from tadka.features.locate import find_class
 from tadka.launch.child import die_with
-from tadka.serve.backend import make_loop, nghttp2_version
+from tadka.serve.answer.handler import Handler
 from tadka.serve.board import Board
-from tadka.serve.fallback import Fallback
-from tadka.serve.handler import Handler
-from tadka.serve.live import Live
+from tadka.serve.log.ring import Ring
 from tadka.serve.order import Order
 from tadka.serve.process import (
     FAILURE_STATUS,
@@ -31,8 +29,10 @@ from tadka.serve.process import (
     failure_message,
     read_order,
 )
-from tadka.serve.ring import Ring
-from tadka.serve.store import Store
+from tadka.serve.store.live import Live
+from tadka.serve.store.store import Store
+from tadka.serve.workers.backend import make_loop, nghttp2_version
+from tadka.serve.workers.fallback import Fallback
 
 _SWITCH_S = 0.0005
 

@@ -6,10 +6,10 @@ Source: github.com/kserve/open-inference-protocol, specification/protocol.
 from collections.abc import Callable, Mapping
 from typing import Any
 
-import tadka.serve.open_inference as wire
+import tadka.serve.answer.open_inference as wire
 from tadka.core.error import DataError, MissingExtra
 from tadka.features.row import show
-from tadka.serve.call import (
+from tadka.serve.answer.call import (
     INVALID_ARGUMENT,
     NOT_FOUND,
     OK,
@@ -19,11 +19,11 @@ from tadka.serve.call import (
     Reply,
     is_request_id,
 )
-from tadka.serve.intake import Intake
-from tadka.serve.live import Arm, Served, Serving
-from tadka.serve.question import Question
-from tadka.serve.rest import check_num_rows, read_json, write_json
-from tadka.serve.tensor import Inference, Tensor, messages_of, metadata
+from tadka.serve.answer.intake import Intake
+from tadka.serve.answer.question import Question
+from tadka.serve.answer.rest import check_num_rows, read_json, write_json
+from tadka.serve.answer.tensor import Inference, Tensor, messages_of, metadata
+from tadka.serve.store.live import Arm, Served, Serving
 
 PLATFORM = "tadka"
 OUTPUTS = ("score", "version")

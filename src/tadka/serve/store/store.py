@@ -33,9 +33,15 @@ from tadka.features.features import Features
 from tadka.features.locate import find_class
 from tadka.scoring.model import Model
 from tadka.scoring.record import RECORD, read_record
-from tadka.serve.custom import PythonModel, load_any
-from tadka.serve.requests import MAX_REQUESTS, REQUESTS, read_logged, read_rows, write_requests
-from tadka.serve.state import (
+from tadka.serve.store.custom import PythonModel, load_any
+from tadka.serve.store.requests import (
+    MAX_REQUESTS,
+    REQUESTS,
+    read_logged,
+    read_rows,
+    write_requests,
+)
+from tadka.serve.store.state import (
     State,
     Traffic,
     check_alias,
@@ -44,7 +50,7 @@ from tadka.serve.state import (
     check_split,
     parse_split,
 )
-from tadka.serve.warmup import replay
+from tadka.serve.store.warmup import replay
 from tadka.storage.publish import publish_file
 
 STATE, WORD, LOCK, LOG = "state.json", "generation", "lock", "log"

@@ -14,7 +14,7 @@ from tadka.features.columns import canonical_type
 from tadka.features.definition import Field
 from tadka.features.features import Features
 from tadka.features.wire import Wire, to_time
-from tadka.serve.ring import SERVED, SHADOW, LogRow
+from tadka.serve.log.ring import SERVED, SHADOW, LogRow
 
 if TYPE_CHECKING:
     import pyarrow as pa

@@ -15,8 +15,7 @@ from collections.abc import Sequence
 
 from tadka.core.error import DataError
 from tadka.features.row import PropertyError
-from tadka.serve.board import Board
-from tadka.serve.call import (
+from tadka.serve.answer.call import (
     GRPC,
     HTTP,
     INTERNAL,
@@ -27,17 +26,18 @@ from tadka.serve.call import (
     UNAVAILABLE,
     Refused,
 )
-from tadka.serve.call import Call as Call
-from tadka.serve.call import Reply as Reply
+from tadka.serve.answer.call import Call as Call
+from tadka.serve.answer.call import Reply as Reply
+from tadka.serve.answer.express import Express
+from tadka.serve.answer.question import Question
+from tadka.serve.answer.rest import write_json
+from tadka.serve.answer.route import Router
+from tadka.serve.board import Board
 from tadka.serve.config import ServeConfig
-from tadka.serve.custom import ModelError
-from tadka.serve.express import Express
-from tadka.serve.live import Arm, Live, Serving
+from tadka.serve.log.ring import SERVED, SHADOW, Ring
 from tadka.serve.prediction import method_path
-from tadka.serve.question import Question
-from tadka.serve.rest import write_json
-from tadka.serve.ring import SERVED, SHADOW, Ring
-from tadka.serve.route import Router
+from tadka.serve.store.custom import ModelError
+from tadka.serve.store.live import Arm, Live, Serving
 from tadka.serve.tally import Tally
 
 try:
