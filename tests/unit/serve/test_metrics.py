@@ -6,6 +6,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from tadka.serve.answer.metrics import render
 from tadka.serve.board import NUM_SPANS, Board, span_limits_s
+from tadka.serve.tally import Tally
 
 Samples = dict[tuple[str, frozenset[tuple[str, str]]], float]
 
