@@ -189,6 +189,20 @@ def test_buckets_are_within_bounds_and_even() -> None:
     assert all(850 < count < 1150 for count in counts)
 
 
+def test_more_versions_than_a_server_counts_apart_are_refused() -> None:
+    aliases = {"production": 1, "candidate": 2}
+    traffic = Traffic(aliases, {"production": 100.0}, shadow=("candidate",), last=2)
+    models = {f"m{number}": traffic for number in range(16)}
+    text = State(1, models).to_json()
+
+    with pytest.raises(ConfigError, match="34 versions of 17 models .* at most 32"):
+        State(1, {**models, "more": traffic})
+    with pytest.raises(DataError, match="File 'f': 34 versions"):
+        State.from_json(
+            text.replace('"m0": {', f'"more": {json.dumps(traffic.to_dict())}, "m0": {{'), "f"
+        )
+
+
 def test_models_split_independently() -> None:
     first, second = model_seed("ctr"), model_seed("cvr")
     both = sum(

@@ -15,6 +15,7 @@ from typing import Any, TypeGuard
 from tadka.core.error import ConfigError, DataError
 from tadka.features.hash import hash_text as plain_hash_text
 from tadka.features.wire import BYTES, END_GROUP, FIXED32, FIXED64, GROUP, MAX_DEPTH, VARINT
+from tadka.serve.board import NUM_ARMS
 
 try:
     from tadka.features.native import hash_text
@@ -112,10 +113,22 @@ class State:
     Args:
         generation: Number of the state; every change counts one up.
         models: By name.
+
+    Raises:
+        ConfigError: More versions score requests than a server counts apart.
     """
 
     generation: int = 0
     models: Mapping[str, Traffic] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        num_arms = sum(len(traffic.split) + len(traffic.shadow) for traffic in self.models.values())
+        if num_arms > NUM_ARMS:
+            raise ConfigError(
+                f"{num_arms} versions of {len(self.models)} models are to score "
+                f"requests; a store serves at most {NUM_ARMS}, shadows included. Use another store "
+                "for some of the models."
+            )
 
     def to_json(self) -> str:
         """Text of `state.json`, which `from_json` reads."""
@@ -154,13 +167,14 @@ class State:
             raise DataError(
                 f"File {file!r}, key 'models', is {models!r}; it must be an object. {_REPAIR}"
             )
-        return cls(
-            generation,
-            {
-                name: Traffic.from_dict(value, f"File {file!r}, model {name!r}")
-                for name, value in models.items()
-            },
-        )
+        traffic = {
+            name: Traffic.from_dict(value, f"File {file!r}, model {name!r}")
+            for name, value in models.items()
+        }
+        try:
+            return cls(generation, traffic)
+        except ConfigError as error:
+            raise DataError(f"File {file!r}: {error}") from error
 
 
 _REPAIR = "Put back a copy of the file, or publish to another store."
