@@ -55,6 +55,7 @@ WORKER = np.dtype(
         ("shadow_dropped", _U64),
         ("log_written", _U64),
         ("log_dropped", _U64),
+        ("log_lost", _U64),
         ("answers", _U64, (len(DOORS), NUM_STATUSES)),
         ("span_ns", _U64),
         ("spans", _U64, (NUM_SPANS,)),

@@ -59,6 +59,7 @@ cdef extern from "engine/board.h" nogil:
         uint64_t shadow_dropped
         uint64_t log_written
         uint64_t log_dropped
+        uint64_t log_lost
         uint64_t answers[3][17]
         uint64_t span_ns
         uint64_t spans[28]

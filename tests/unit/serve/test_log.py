@@ -11,6 +11,7 @@ import threading
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow.feather
@@ -18,6 +19,7 @@ import pytest
 
 from tadka.core.error import ConfigError, DataError, NotFound
 from tadka.features import Features
+from tadka.serve.board import Board
 from tadka.serve.config import ServeConfig
 from tadka.serve.log.ring import SERVED, SHADOW, Ring
 from tadka.serve.log.writer import LogWriter, check_log_directory, read_log
@@ -113,8 +115,8 @@ def log(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def start(rings: list[Ring], log: Path, clock: Clock) -> Callable[..., LogWriter]:
-    def make(**settings: float) -> LogWriter:
-        return LogWriter(rings, log, Visit, clock=clock, **settings)  # type: ignore[arg-type]
+    def make(**settings: Any) -> LogWriter:
+        return LogWriter(rings, log, Visit, clock=clock, **settings)
 
     return make
 
@@ -539,7 +541,8 @@ def test_a_folder_that_goes_away_and_comes_back_costs_the_rows_between(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     log.parent.write_text("in the way", encoding="utf-8")
-    writer = start()
+    board = Board(2)
+    writer = start(board=board)
     for number in (1, 2):
         put(rings[0], number)
         writer.step()
@@ -550,6 +553,7 @@ def test_a_folder_that_goes_away_and_comes_back_costs_the_rows_between(
 
     assert [3] == versions(log)
     assert (2, 0) == (rings[0].lost, rings[1].lost)
+    assert [2, 0] == board.workers["log_lost"].tolist()
     (said,) = caplog.messages
     assert f"The request log {str(log)!r} cannot be written: " in said
     assert "1 rows are lost; the server goes on" in said

@@ -195,7 +195,7 @@ def test_more_versions_than_a_server_counts_apart_are_refused() -> None:
     models = {f"m{number}": traffic for number in range(16)}
     text = State(1, models).to_json()
 
-    with pytest.raises(ConfigError, match="34 versions of 17 models .* at most 32"):
+    with pytest.raises(ConfigError, match=r"34 versions of 17 models .* at most 32"):
         State(1, {**models, "more": traffic})
     with pytest.raises(DataError, match="File 'f': 34 versions"):
         State.from_json(

@@ -24,6 +24,11 @@ _OF_ALL = (
     ("shadow_dropped_total", "shadow_dropped", "Rows that shadows did not score for lack of time."),
     ("log_rows_total", "log_written", "Rows handed to the request log."),
     ("log_dropped_total", "log_dropped", "Rows for which the request log had no room."),
+    (
+        "log_lost_total",
+        "log_lost",
+        "Rows that the log writer could not write.",
+    ),
     ("received_bytes_total", "bytes_in", "Bytes read from clients."),
     ("sent_bytes_total", "bytes_out", "Bytes written to clients."),
     ("malformed_total", "malformed", "Requests that were no HTTP or gRPC."),

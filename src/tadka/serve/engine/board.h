@@ -1,4 +1,4 @@
-/* Counters of all workers in shared memory. Each slot has one writer, its worker; anybody reads.
+/* Counters of all workers in shared memory. Each slot has one writer, its worker (but for log_lost); anybody reads.
    board.py has the same layout as a NumPy type; loop.pyx checks that the sizes agree. */
 
 #ifndef TADKA_SERVE_BOARD_H
@@ -41,6 +41,7 @@ typedef struct {
     uint64_t shadow_dropped;
     uint64_t log_written;
     uint64_t log_dropped;
+    uint64_t log_lost;      /* rows of the log that could not be written; by the log writer */
     uint64_t answers[TD_BOARD_DOORS][TD_BOARD_STATUSES];
     uint64_t span_ns;       /* sum of all spans */
     uint64_t spans[TD_BOARD_SPANS];  /* from arrival to answer, all doors */

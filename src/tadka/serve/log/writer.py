@@ -23,6 +23,7 @@ from tadka.core.error import ConfigError, DataError, NotFound, TadkaError
 from tadka.core.extra import require
 from tadka.features.features import Features
 from tadka.features.locate import find_class
+from tadka.serve.board import Board
 from tadka.serve.log.part import Part, left_parts
 from tadka.serve.log.ring import LogRow, Ring
 from tadka.serve.log.table import VERSION, LogTable, own_columns
@@ -64,6 +65,7 @@ class LogWriter:
         features: The class of the requests.
         rotate_s: Age at which a file is published.
         rotate_bytes: Size from which it is.
+        board: Where rows that could not be written are counted.
         clock: Unix time in seconds; tests replace it.
     """
 
@@ -75,11 +77,13 @@ class LogWriter:
         *,
         rotate_s: float = 60,
         rotate_bytes: int = 128 << 20,
+        board: Board | None = None,
         clock: Callable[[], float] = time.time,
     ) -> None:
         self._rings = tuple(rings)
         self._directory = Path(directory)
         self._rotate_s, self._rotate_bytes = rotate_s, rotate_bytes
+        self._board = board
         self._clock = clock
         self._table = LogTable(features)
         self._part: Part | None = None
@@ -164,6 +168,8 @@ class LogWriter:
             for ring, lost in zip(self._rings, taken, strict=True):
                 ring.lose(len(lost))
             self._lost_rows += len(rows)
+            if self._board is not None:
+                self._board.workers["log_lost"] = [ring.lost for ring in self._rings]
             if self._clock() >= self._next_warning_s:
                 _log.warning(
                     "The request log %r cannot be written: %s. %d rows are lost; the server goes "
@@ -295,4 +301,5 @@ def _writer_of(order: Order) -> LogWriter:
         features,
         rotate_s=config.log_rotate_s,
         rotate_bytes=config.log_rotate_bytes,
+        board=Board(config.num_workers, order.board),
     )
