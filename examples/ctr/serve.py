@@ -24,11 +24,7 @@ from rich.console import Console
 from rich.table import Table
 
 from tadka.scoring import Examples, Fm, Linear, Model, Training
-from tadka.serve.client import Client
-from tadka.serve.config import ServeConfig
-from tadka.serve.log.writer import read_log
-from tadka.serve.server import Server
-from tadka.serve.store.store import Store
+from tadka.serve import Client, ServeConfig, Server, Store, read_log
 
 NUM_ROWS = 2000
 
@@ -107,7 +103,7 @@ def run(data: Path, place: Path) -> dict[str, object]:
         store.publish(place / "fm", alias="candidate")
         store.split({"production": 90, "candidate": 10}, key="user")
         expected = {1: scores["linear"], 2: scores["fm"]}
-        answered: Counter[int] = Counter()
+        answered = Counter({1: len(DOORS) * len(table)})
         with Client(f"localhost:{server.port}") as client:
             people = [rows.AppUse(**row) for row in table.to_pylist()]
             for number, prediction in enumerate(client.predict_many(people)):
@@ -117,6 +113,8 @@ def run(data: Path, place: Path) -> dict[str, object]:
                     sys.exit(f"Row {number} by version {score.version} differs from training.")
     log = read_log(place / "log")
     logged = Counter(log["log.version"].to_pylist())
+    if logged != answered:
+        sys.exit(f"The request log has {dict(logged)} rows by version, not {dict(answered)}.")
     return {
         "transport": transport,
         "rows": len(table),
@@ -146,7 +144,9 @@ def main() -> None:
         f"{found['rows']:,} rows over {found['transport']}, each with the bits of training, by "
         f"{', '.join(found['doors'])}"
     )
-    table = Table("version", "answered after the split", "in the request log")
+    table = Table(
+        "version", "answered", "in the request log"
+    )
     for version, count in found["answered"].items():
         table.add_row(str(version), f"{count:,}", f"{found['logged'].get(version, 0):,}")
     console.print(table)

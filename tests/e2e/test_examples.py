@@ -9,26 +9,41 @@ from pathlib import Path
 import pytest
 
 
-@pytest.mark.needs_data("frappe")
-def test_factorization_machines_gain_a_hundredth_of_auc_on_frappe(
-    repository: Path, data: Path, tmp_path: Path
-) -> None:
-    """The program itself stops when a row alone scores otherwise than in its table."""
-    done = subprocess.run(
-        [
-            sys.executable,
-            repository / "examples" / "ctr" / "main.py",
-            "frappe",
-            "--json",
-            "--out",
-            tmp_path,
-        ],
+def run_example(
+    repository: Path, data: Path, name: str, *arguments: str | Path
+) -> "subprocess.CompletedProcess[str]":
+    return subprocess.run(
+        [sys.executable, repository / "examples" / name, *arguments],
         capture_output=True,
         text=True,
         check=False,
         timeout=110,
         env={**os.environ, "TADKA_DATA": str(data)},
     )
+
+
+@pytest.mark.needs_data("frappe")
+def test_two_versions_answer_with_the_scores_of_training_and_are_logged(
+    repository: Path, data: Path, tmp_path: Path
+) -> None:
+    """The program itself stops when one score of one door differs in one bit."""
+    done = run_example(repository, data, "ctr/serve.py", "--json", "--keep", tmp_path)
+
+    assert 0 == done.returncode, done.stderr
+    found = json.loads(done.stdout)
+    assert ["gRPC", "JSON", "Open Inference Protocol"] == found["doors"]
+    assert 8000 == sum(found["answered"].values())
+    assert 0 < found["answered"]["2"] < 400
+    assert found["answered"] == found["logged"]
+    assert {"log.request_id", "user", "item", "feature.item_daytime"} <= set(found["log_columns"])
+
+
+@pytest.mark.needs_data("frappe")
+def test_factorization_machines_gain_a_hundredth_of_auc_on_frappe(
+    repository: Path, data: Path, tmp_path: Path
+) -> None:
+    """The program itself stops when a row alone scores otherwise than in its table."""
+    done = run_example(repository, data, "ctr/main.py", "frappe", "--json", "--out", tmp_path)
 
     assert 0 == done.returncode, done.stderr
     lines = {line["method"]: line for line in json.loads(done.stdout)}

@@ -211,6 +211,15 @@ def test_models_must_be_a_list_of_names(nobody: str, models: list[str]) -> None:
         client.predict(impressions(1)[0], models=models)
 
 
+@pytest.mark.parametrize("name", ["ä", "", "CTR", "ctr,cvr", "m" * 49])
+def test_a_model_is_asked_for_by_what_may_be_a_name(nobody: str, name: str) -> None:
+    with (
+        Client(nobody) as client,
+        pytest.raises(ConfigError, match=f"Model '{name}' is no name of a model; it must match"),
+    ):
+        client.predict(impressions(1)[0], models=["ctr", name])
+
+
 def test_a_client_has_at_least_one_connection(nobody: str) -> None:
     with pytest.raises(ConfigError, match="0 connections; it needs at least 1"):
         Client(nobody, connections=0)

@@ -1,6 +1,7 @@
 """The processes of a server: how they start, share connections, die, are replaced, and end."""
 
 import contextlib
+import errno
 import os
 import signal
 import socket
@@ -21,6 +22,7 @@ from tadka.core.error import ConfigError, DataError, LaunchError, ServeError, Ta
 from tadka.serve.client import Client
 from tadka.serve.config import ServeConfig
 from tadka.serve.prediction import method_path
+from tadka.serve.process import Process
 from tadka.serve.server import Server
 from tests.serving import (
     DEADLINE_S,
@@ -220,6 +222,32 @@ def test_two_servers_do_not_share_a_port(
             assert client.is_ready()
 
 
+def test_a_prepared_server_has_its_ports_until_it_is_stopped(
+    store: Path, transport: Transport
+) -> None:
+    server = Server(ServeConfig(store=str(store), port=0, workers=1, transport=transport))
+    server.prepare()
+    port = server.port
+    server.prepare()
+    assert port == server.port
+    with pytest.raises(ConfigError, match="in use"), serving(store, transport, port=port):
+        pass
+
+    server.stop()
+
+    with serving(store, transport, port=port) as other, client_of(other) as client:
+        assert answers(client)
+
+
+def test_a_prepared_server_starts(store: Path, transport: Transport) -> None:
+    server = Server(ServeConfig(store=str(store), port=0, workers=1, transport=transport))
+    server.prepare()
+    port = server.port
+    with server, client_of(server) as client:
+        assert port == server.port
+        assert answers(client)
+
+
 def test_a_port_is_free_again_after_the_server(store: Path, transport: Transport) -> None:
     with serving(store, transport) as first, client_of(first) as client:
         client.predict(ROW)
@@ -233,6 +261,17 @@ def test_a_host_that_is_not_of_this_machine_is_refused(store: Path, transport: T
         serving(store, transport, host="192.0.2.1"),
     ):
         pass
+
+
+def test_a_server_that_does_not_start_gives_its_ports_back(
+    tmp_path: Path, transport: Transport
+) -> None:
+    server = Server(ServeConfig(store=str(tmp_path), port=0, workers=1, transport=transport))
+    with pytest.raises(ConfigError, match="serves no model"):
+        server.start()
+
+    with socket.create_server(("127.0.0.1", server.port)) as other:
+        assert other.getsockname()[1] == server.port
 
 
 def test_an_empty_store_says_how_to_publish(tmp_path: Path, transport: Transport) -> None:
@@ -477,6 +516,84 @@ def test_workers_that_die_again_and_again_end_the_server(store: Path, transport:
             server.wait(DEADLINE_S)
 
 
+def test_a_worker_that_dies_while_descriptors_are_short_is_replaced_when_there_are_some(
+    store: Path, transport: Transport, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pidfd_open = os.pidfd_open
+    refused: list[int] = []
+
+    def refuse_first(pid: int, flags: int = 0) -> int:
+        if not refused:
+            refused.append(pid)
+            raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+        return pidfd_open(pid, flags)
+
+    with serving(store, transport) as server, client_of(server) as client:
+        client.predict(ROW)
+        (old,) = pids(server)
+        monkeypatch.setattr(os, "pidfd_open", refuse_first)
+
+        os.kill(old, signal.SIGKILL)
+
+        assert eventually(lambda: refused and pids(server) not in ([], [old], refused))
+        assert eventually(lambda: answers(client))
+
+
+def test_a_worker_that_is_replaced_finds_a_store_of_a_relative_path(
+    store: Path, transport: Transport, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(store.parent)
+    with (
+        serving(store.name, transport, log="log", log_share=1.0) as server,
+        client_of(server) as client,
+    ):
+        client.predict(ROW)
+        (old,) = pids(server)
+        (writer,) = children()["log"]
+        monkeypatch.chdir("/")
+
+        os.kill(old, signal.SIGKILL)
+        writer.kill()
+
+        assert eventually(lambda: pids(server) not in ([], [old]))
+        assert eventually(lambda: answers(client))
+
+    rows = [ipc.open_file(file).read_all().num_rows for file in tmp_path.glob("log/*.arrow")]
+    assert sum(rows) >= len(MODELS)
+
+
+def test_answers_go_on_while_no_log_writer_can_be_started(
+    store: Path, transport: Transport, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    log = tmp_path / "log"
+    refused: list[str] = []
+
+    def refuse_twice(name: str, *others: Any) -> Process:
+        if name == "tadka-serve-log" and len(refused) < 2:
+            refused.append(name)
+            raise LaunchError(f"{name} cannot be started: Too many open files.")
+        return Process(name, *others)
+
+    with (
+        serving(store, transport, log=str(log), log_share=1.0) as server,
+        client_of(server) as client,
+    ):
+        client.predict(ROW)
+        (writer,) = children()["log"]
+        monkeypatch.setattr("tadka.serve.workers.supervisor.Process", refuse_twice)
+
+        writer.kill()
+
+        assert eventually(lambda: refused)
+        client.predict(ROW)
+        assert eventually(lambda: [w for w in children()["log"] if w.pid != writer.pid])
+        client.predict(ROW)
+
+    rows = sum(ipc.open_file(file).read_all().num_rows for file in log.glob("*.arrow"))
+    assert 3 * len(MODELS) == rows
+    assert 2 == len(refused)
+
+
 def test_a_killed_log_writer_is_replaced_and_answers_go_on(
     store: Path, transport: Transport, tmp_path: Path
 ) -> None:
@@ -578,6 +695,26 @@ def test_a_second_signal_ends_everything_at_once(
         assert all(has_ended(worker) for worker in workers)
         with pytest.raises(ServeError):
             call.result()
+
+
+def test_a_second_signal_does_not_wait_for_the_log_writer(
+    store: Path, transport: Transport, tmp_path: Path
+) -> None:
+    log = str(tmp_path / "log")
+    with serving_alone(store, transport, log=log, log_share=1.0, grace_s=1000) as program:
+        found = children(program.popen.pid)
+        (worker,), (writer,) = found["worker"], found["log"]
+        writer.suspend()
+
+        program.popen.send_signal(signal.SIGINT)
+        assert has_ended(worker)
+        program.popen.send_signal(signal.SIGTERM)
+
+        status, errors = program.end()
+    assert 128 + signal.SIGTERM == status
+    assert has_ended(writer)
+    assert "The log writer is still at work and is killed." in errors
+    assert "started again" not in errors
 
 
 def test_the_terminals_sigint_reaches_workers_without_harm(

@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.table import Table
 from typer.core import TyperGroup
 
-from tadka.core.error import ConfigError
+from tadka.core.error import ConfigError, NotFound
 from tadka.core.resource import parse_bytes
 from tadka.features.features import Features
 from tadka.features.locate import find_class
@@ -23,7 +23,7 @@ from tadka.serve.prediction import method_path, service_proto
 from tadka.serve.server import Server
 from tadka.serve.store.requests import read_rows
 from tadka.serve.store.state import NAME, Traffic
-from tadka.serve.store.store import Published, Store
+from tadka.serve.store.store import Published, Store, publish_command
 from tadka.storage.publish import publish_file
 
 FAILED = 1
@@ -91,7 +91,7 @@ def run(
     *,
     store: Annotated[str, _STORE] = _DEFAULT.store,
     features: Annotated[str | None, _FEATURES] = None,
-    requests: Annotated[Path | None, _REQUESTS] = None,
+    requests: Annotated[str | None, _REQUESTS] = None,
     host: Annotated[str, typer.Option(help="Address to listen at.")] = _DEFAULT.host,
     port: Annotated[int, typer.Option(help="Of gRPC; 0 takes any.")] = _DEFAULT.port,
     http_port: Annotated[
@@ -168,11 +168,18 @@ def run(
         features=features,
     )
     place, cls = Store(store), find_class(features) if features else None
-    for name, folder in _named(models or []):
-        done = place.publish(folder, model=name, requests=requests, features=cls)
-        typer.echo(_published(done, place))
+    named = _named(models or [])
     server = Server(config)
-    status = server.run(on_ready=lambda server: typer.echo(_listening(server, place)))
+    try:
+        server.prepare()  # a server that cannot start shall change nothing
+        for name, folder in named:
+            if name is None:
+                _check_only_model(place, folder)
+            done = place.publish(folder, model=name, requests=requests, features=cls)
+            typer.echo(_published(done, place))
+        status = server.run(on_ready=lambda server: typer.echo(_listening(server, place)))
+    finally:
+        server.stop()
     if status:
         raise typer.Exit(status)
 
@@ -203,6 +210,16 @@ def _named(words: Sequence[str]) -> list[tuple[str | None, Path]]:
     if twice:
         raise ConfigError(f"Two models are named {twice[0]!r}. Name them apart: NAME=DIR.")
     return found
+
+
+def _check_only_model(store: Store, folder: Path) -> None:
+    """Refuses a model directory without a name where the store cannot tell which model it is."""
+    names = sorted(store.state().models)
+    if len(names) > 1:
+        raise ConfigError(
+            f"Store {str(store.path)!r} has several models: {', '.join(names)}. Say which one "
+            f"{str(folder)!r} is: NAME={folder}."
+        )
 
 
 def _listening(server: Server, store: Store) -> str:
@@ -243,7 +260,7 @@ def publish(
     alias: Annotated[str, typer.Option(help="That shall point to the version.")] = "production",
     model: Annotated[str | None, _MODEL] = None,
     store: Annotated[str, _STORE] = _DEFAULT.store,
-    requests: Annotated[Path | None, _REQUESTS] = None,
+    requests: Annotated[str | None, _REQUESTS] = None,
     features: Annotated[str | None, _FEATURES] = None,
     as_json: Annotated[bool, _JSON] = False,
 ) -> None:
@@ -381,7 +398,7 @@ def status(
         typer.echo(json.dumps({**found, "aliases": [asdict(row) for row in rows]}))
         return
     if not rows:
-        typer.echo(f"{store} serves nothing yet; run: tadka serve publish MODEL_DIR")
+        typer.echo(f"{store} serves nothing yet; run: {publish_command(store)}")
         return
     console = Console(highlight=False)
     if not console.is_terminal:  # a file has no width, so that lines need not be cut
@@ -533,4 +550,9 @@ def load(
 
 
 def _class(store: str, features: str | None) -> type[Features]:
-    return find_class(features) if features else Store(store).features()
+    if features:
+        return find_class(features)
+    try:
+        return Store(store).features()
+    except NotFound as error:
+        raise NotFound(f"{error} Or name the feature class: --features MODULE:CLASS.") from error

@@ -5,6 +5,7 @@ The layout is that of engine/board.h; the loop checks that the two agree.
 
 import mmap
 import os
+import threading
 from typing import Any
 
 import numpy as np
@@ -88,6 +89,7 @@ class Board:
     def __init__(self, num_workers: int, descriptor: int | None = None) -> None:
         size = WORKER.itemsize * num_workers
         self._memory = mmap.mmap(-1 if descriptor is None else descriptor, size)
+        self._counts: dict[int, Counts] = {}
         self.workers: npt.NDArray[Any] = np.frombuffer(self._memory, WORKER, num_workers)
 
     @staticmethod
@@ -102,8 +104,10 @@ class Board:
         return descriptor
 
     def counts(self, worker: int) -> "Counts":
-        """What one worker counts."""
-        return Counts(self.workers[worker])
+        """What one worker counts; the same object each time, for its lock."""
+        if worker not in self._counts:
+            self._counts[worker] = Counts(self.workers[worker])
+        return self._counts[worker]
 
 
 class Counts:
@@ -115,6 +119,8 @@ class Counts:
 
     def __init__(self, slot: Any) -> None:
         self.slot = slot
+        # Of the thread that loads new versions, and the one that answers.
+        self._lock = threading.Lock()
 
     def arm(self, model: str, version: int) -> Any:
         """The slot of one version of one model, cleared where it was another's.
@@ -130,6 +136,10 @@ class Counts:
 
     def arm_index(self, model: str, version: int) -> int:
         """Where `arm` lies among the worker's slots."""
+        with self._lock:
+            return self._find(model, version)
+
+    def _find(self, model: str, version: int) -> int:
         arms = self.slot["arms"]
         name = model.encode()
         newest = int(arms["last_used"].max())

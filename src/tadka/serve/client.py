@@ -16,13 +16,12 @@ from tadka.core.error import (
 )
 from tadka.core.extra import require
 from tadka.features.features import Features
-from tadka.serve.answer.call import is_request_id
+from tadka.serve.answer.call import MODELS, REQUEST_ID, is_request_id
+from tadka.serve.answer.health import SERVICE
 from tadka.serve.prediction import Prediction, method_path
+from tadka.serve.store.state import NAME
 
-REQUEST_ID, MODELS = "x-request-id", "tadka-models"
-"""Metadata of a request: the id that its log rows bear, and the models that are to answer."""
-
-_HEALTH = "/grpc.health.v1.Health/Check"
+_HEALTH = f"/{SERVICE}/Check"
 _IS_SERVING = b"\x08\x01"  # HealthCheckResponse of status SERVING
 _IN_FLIGHT = 64  # calls of one connection; a server takes a few hundred
 
@@ -221,6 +220,12 @@ def _metadata(models: Sequence[str] | None, request_id: str | None) -> list[tupl
             raise ConfigError(
                 f"Models {models!r} must be a list of names that is not empty, or None for all."
             )
+        for name in models:
+            if NAME.fullmatch(str(name)) is None:
+                raise ConfigError(
+                    f"Model {name!r} is no name of a model; it must match {NAME.pattern}. Those "
+                    "that are served: tadka serve status."
+                )
         metadata.append((MODELS, ",".join(models)))
     return metadata
 

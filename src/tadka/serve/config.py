@@ -84,15 +84,15 @@ class ServeConfig:
     def __post_init__(self) -> None:
         for name, (least, most) in _WHOLE.items():
             value = getattr(self, name)
-            is_fine = _is_whole(value) and least <= value <= most
+            is_fine = is_whole(value) and least <= value <= most
             if not is_fine and not (value is None and name in _MAY_BE_NONE):
                 self._refuse(name, f"a whole number from {least:,} to {most:,}")
         for name in _SECONDS:
-            if not (_is_number(getattr(self, name)) and getattr(self, name) > 0):
+            if not (is_number(getattr(self, name)) and getattr(self, name) > 0):
                 self._refuse(name, "seconds above 0")
-        if not (_is_number(self.grace_s) and self.grace_s >= 0):
+        if not (is_number(self.grace_s) and self.grace_s >= 0):
             self._refuse("grace_s", "seconds, at least 0")
-        if not (_is_number(self.log_share) and 0 <= self.log_share <= 1):
+        if not (is_number(self.log_share) and 0 <= self.log_share <= 1):
             self._refuse("log_share", "a share from 0 to 1")
         for name in ("store", "host"):
             if not (isinstance(getattr(self, name), str) and getattr(self, name).strip()):
@@ -127,9 +127,11 @@ class ServeConfig:
         raise ConfigError(f"Setting {name!r} is {getattr(self, name)!r}; it must be {accepted}.")
 
 
-def _is_whole(value: object) -> bool:
+def is_whole(value: object) -> bool:
+    """Whether a setting is a whole number; True and False are none."""
     return isinstance(value, int) and not isinstance(value, bool)
 
 
-def _is_number(value: object) -> bool:
+def is_number(value: object) -> bool:
+    """Whether a setting is a number, and neither endless nor NaN; True and False are none."""
     return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)

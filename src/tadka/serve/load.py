@@ -1,6 +1,5 @@
 """Load on a server: distinct requests at a rate, every answer read and counted."""
 
-import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from html import escape
@@ -12,35 +11,18 @@ from rich.console import Console
 from rich.table import Table
 
 from tadka.core.chart import line_chart
-from tadka.core.error import ConfigError, DataError, MissingExtra
+from tadka.core.error import ConfigError, MissingExtra, NotFound, Unreachable
 from tadka.core.page import facts_list, legend, page
+from tadka.serve.answer.call import MODELS, STATUSES
+from tadka.serve.config import is_number, is_whole
+from tadka.serve.workers.backend import CURE
+from tadka.storage.publish import publish_file
 
 try:
     from tadka.serve.generator import Generator
 except ImportError as error:
     Generator = None  # type: ignore[assignment, misc]
     _missing = str(error)
-
-GRPC_STATUSES = (
-    "OK",
-    "CANCELLED",
-    "UNKNOWN",
-    "INVALID_ARGUMENT",
-    "DEADLINE_EXCEEDED",
-    "NOT_FOUND",
-    "ALREADY_EXISTS",
-    "PERMISSION_DENIED",
-    "RESOURCE_EXHAUSTED",
-    "FAILED_PRECONDITION",
-    "ABORTED",
-    "OUT_OF_RANGE",
-    "UNIMPLEMENTED",
-    "INTERNAL",
-    "UNAVAILABLE",
-    "DATA_LOSS",
-    "UNAUTHENTICATED",
-)
-"""Names of gRPC's status codes, by number."""
 
 _LATENCIES = ("mean", "p50", "p90", "p95", "p99", "p99.9", "max")
 _OTHERS = {
@@ -91,16 +73,16 @@ class LoadConfig:
         _ = self.address
         for name, is_zero_fine in (("seconds", False), ("timeout_s", False), ("warmup_s", True)):
             value = getattr(self, name)
-            if not (_is_number(value) and (value > 0 or (is_zero_fine and value == 0))):
+            if not (is_number(value) and (value > 0 or (is_zero_fine and value == 0))):
                 self._refuse(name, "seconds, at least 0" if is_zero_fine else "seconds above 0")
-        if self.rate is not None and not (_is_number(self.rate) and 0 < self.rate <= 1e7):
+        if self.rate is not None and not (is_number(self.rate) and 0 < self.rate <= 1e7):
             self._refuse("rate", "requests a second above 0, or None for as many as possible")
         for name, most in (("connections", 10_000), ("streams", 1_000)):
             value = getattr(self, name)
-            if not (_is_whole(value) and 1 <= value <= most):
+            if not (is_whole(value) and 1 <= value <= most):
                 self._refuse(name, f"a whole number from 1 to {most:,}")
         deadline = self.deadline_ms
-        if deadline is not None and not (_is_whole(deadline) and 1 <= deadline <= 86_400_000):
+        if deadline is not None and not (is_whole(deadline) and 1 <= deadline <= 86_400_000):
             self._refuse("deadline_ms", "a whole number from 1 to 86,400,000, or None")
 
     @property
@@ -137,7 +119,7 @@ class LoadReport:
     @property
     def statuses(self) -> dict[str, int]:
         """Requests by the name of their gRPC status; HTTP statuses and resets beside them."""
-        found = {GRPC_STATUSES[code]: num for code, num in self.figures["grpc"].items()}
+        found = {STATUSES[code]: num for code, num in self.figures["grpc"].items()}
         found |= {f"HTTP {code}": num for code, num in self.figures["http"].items()}
         return found | {f"reset {code}": num for code, num in self.figures["resets"].items()}
 
@@ -168,10 +150,10 @@ class LoadReport:
         """Writes a page with the figures and their course.
 
         Args:
-            path: Of the file; an existing one is replaced.
+            path: Of the file; missing folders are made, an existing file is replaced.
 
         Raises:
-            DataError: It cannot be written.
+            DataError: It cannot be written; what was there is as it was.
         """
         body = ["<h1>Load</h1>", facts_list(self._facts()), "<h2>Latency</h2>"]
         body.append(facts_list(self._latencies()))
@@ -200,10 +182,8 @@ class LoadReport:
         for complaint in self.figures["complaints"]:
             told = f"{_name(complaint['status'])} x {complaint['num']:,}: "
             body.append(f"<p>{escape(told + _text(complaint['text']))}</p>")
-        try:
-            Path(path).write_text(page(f"Load on {self.config.target}", body), encoding="utf-8")
-        except OSError as error:
-            raise DataError(f"{str(path)!r} cannot be written: {error.strerror}.") from error
+        with publish_file(path) as file:
+            file.write(page(f"Load on {self.config.target}", body).encode())
 
     def _facts(self) -> dict[str, str]:
         config, figures = self.config, self.figures
@@ -252,33 +232,35 @@ def run_load(
 
     Raises:
         MissingExtra: The load generator was not built.
-        NotFound: Nothing takes connections at the target.
+        Unreachable: Nothing takes connections at the target.
     """
     if Generator is None:
         raise MissingExtra(
-            f"The load generator was not built ({_missing}), and there is none in Python. Install "
-            "libnghttp2 (apt-get install libnghttp2-dev) and then tadka again, or a wheel."
+            f"The load generator was not built ({_missing}), and there is none in Python. {CURE}."
         )
     host, port = config.address
-    generator = Generator(
-        host,
-        port,
-        path,
-        messages,
-        connections=config.connections,
-        streams=config.streams,
-        metadata=[("tadka-models", ",".join(config.models))] if config.models else [],
-        timeout_s=config.timeout_s,
-        deadline_ms=config.deadline_ms or 0,
-        expected=expected,
-        versions=versions,
-    )
-    figures = generator.run(
-        seconds=config.seconds,
-        rate=config.rate or 0.0,
-        poisson=config.poisson,
-        warmup_s=config.warmup_s,
-    )
+    try:
+        generator = Generator(
+            host,
+            port,
+            path,
+            messages,
+            connections=config.connections,
+            streams=config.streams,
+            metadata=[(MODELS, ",".join(config.models))] if config.models else [],
+            timeout_s=config.timeout_s,
+            deadline_ms=config.deadline_ms or 0,
+            expected=expected,
+            versions=versions,
+        )
+        figures = generator.run(
+            seconds=config.seconds,
+            rate=config.rate or 0.0,
+            poisson=config.poisson,
+            warmup_s=config.warmup_s,
+        )
+    except NotFound as error:
+        raise Unreachable(str(error), "UNAVAILABLE") from error
     return LoadReport(config, figures)
 
 
@@ -289,17 +271,9 @@ def _figure(caption: str, series: dict[str, list[tuple[float, float]]], unit: st
 
 
 def _name(status: int) -> str:
-    return GRPC_STATUSES[status] if status < len(GRPC_STATUSES) else f"HTTP {status}"
+    return STATUSES[status] if status < len(STATUSES) else f"HTTP {status}"
 
 
 def _text(raw: bytes) -> str:
     """grpc-message as it was meant: percent-encoded UTF-8."""
     return unquote_to_bytes(raw).decode("utf-8", "replace")
-
-
-def _is_number(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
-
-
-def _is_whole(value: object) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool)

@@ -11,13 +11,13 @@ What scores without the interpreter gives the same bytes as `Handler` does.
 
 import os
 import socket
-import time
 
 from tadka.core.error import DataError
 from tadka.features.row import PropertyError
 from tadka.serve.board import WORKER
-from tadka.serve.answer.handler import Call
+from tadka.serve.answer.call import Call
 from tadka.serve.prediction import method_path
+from tadka.serve.store.custom import ModelError
 
 from cpython.ref cimport PyObject
 from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
@@ -137,12 +137,11 @@ cdef extern from "time.h" nogil:
 
 cdef enum:
     BATCH = 256  # calls of one batch; between two of them the transport reads what has come
-    FEW = 64  # rows that shadows score before the transport is looked at again
+    FEW = 64  # rows that shadows score in the handler before the transport is looked at again
     SAMPLE = 16  # one of so many scores is timed; for a clock costs as much as a tenth of one
     OK = 0
     INVALID_ARGUMENT = 3
     GRPC_DOOR = 0
-    HTTP_DOOR = 1
     SERVED = 0
     SHADOW = 1
     LOG_SEED = 0x10C
@@ -156,12 +155,18 @@ cdef extern from *:
 
 
 cdef int64_t IDLE_NS = 100_000_000  # longest wait, so that time limits and new states are seen
+cdef uint64_t SHADOW_NS = 1_000_000  # that shadows score before the transport is looked at again
 cdef uint64_t CHECK_NS = 1_000_000_000  # between two looks at the store's own file
 
 
 cdef td_bytes bytes_of(bytes text) noexcept:
     """What a bytes object holds, for as long as it lives."""
     return td_bytes(data=<const char *>text, size=<uint32_t>len(text))
+
+
+cdef bint is_theirs(error):
+    """Whether the client's row is at fault, and not a property or a model."""
+    return isinstance(error, DataError) and not isinstance(error, PropertyError)
 
 
 cdef size_t address_of(record) except 0:
@@ -174,11 +179,7 @@ cdef bytes to_bytes(td_bytes text):
 
 
 _TOO_LATE = b"The request waited longer than its deadline: the server has too much to do."
-_TOO_LATE_JSON = b'{"error": "' + _TOO_LATE + b'"}'
-_JSON_TYPE = b"application/json"
 cdef td_bytes TOO_LATE = bytes_of(_TOO_LATE)
-cdef td_bytes TOO_LATE_JSON = bytes_of(_TOO_LATE_JSON)
-cdef td_bytes JSON_TYPE = bytes_of(_JSON_TYPE)
 cdef td_bytes NOTHING = td_bytes(data="", size=0)
 
 
@@ -261,6 +262,10 @@ cdef class Table:
             free(self.models)
 
 
+cdef inline bint is_probability(double score) noexcept nogil:
+    return 0.0 <= score <= 1.0  # NaN is none
+
+
 cdef td_status score_with(const td_arm *arm, td_bytes message, double *score) noexcept nogil:
     return (<Scorer>arm.scorer).try_score(
         message.data, message.size, <Scratch>arm.scratch, score
@@ -291,6 +296,7 @@ cdef class Loop:
     cdef uint32_t log_share  # of 2**32
     cdef uint64_t ids
     cdef td_shadows *shadows
+    cdef uint32_t shadow_at  # the first row that is not scored
     cdef const volatile uint64_t *word
     cdef uint64_t no_word  # for a store without one: its file is looked at once a second
     cdef uint64_t seen
@@ -298,7 +304,7 @@ cdef class Loop:
     cdef bint is_draining
     cdef bint is_over
     cdef object control
-    cdef uint32_t calls_since  # a timed score
+    cdef uint32_t calls_since  # a timed one
     cdef uint64_t coalesce_ns
     # Of the batch: what was answered without the interpreter, to be counted at its end.
     cdef uint64_t arrivals[BATCH]
@@ -386,7 +392,11 @@ cdef class Loop:
                 if self.is_draining:
                     self.is_over = self.is_over or self.transport.num_connections() == 0
                 elif is_batch and now - woke < self.coalesce_ns and not self.transport.num_waiting():
-                    self._rest(self.coalesce_ns - (now - woke))
+                    if self._has_shadows():
+                        self._score_shadows()
+                        now = self.transport.now_ns()
+                    if now - woke < self.coalesce_ns:
+                        self._rest(self.coalesce_ns - (now - woke))
 
     cdef void _rest(self, uint64_t span_ns) noexcept nogil:
         """Lets requests gather; at most 100 ms, so nothing else is kept waiting for long."""
@@ -414,7 +424,10 @@ cdef class Loop:
         return 0
 
     cdef int _swap(self) except -1:
-        self._score_shadows()  # their arms go with the table
+        self._score_shadows()
+        # What is left goes: its arms are of the old table.
+        self.board.shadow_dropped += self.shadows.num_rows - self.shadow_at
+        self.shadows.num_rows = self.shadows.used = self.shadow_at = 0
         self.has_next = False
         self.table = self.next_table
         self.board.generation = self.table.serving.generation
@@ -454,11 +467,14 @@ cdef class Loop:
             if call == NULL:
                 break
             taken += 1
-            if call.deadline_ns and now >= call.deadline_ns:
-                self._shed(call)
-            elif not (self._is_for_scores(call) and self._predict(call)):
-                self.later[self.num_later] = call
-                self.num_later += 1
+            if self._is_for_scores(call):
+                if call.deadline_ns and now >= call.deadline_ns:
+                    self._shed(call)
+                    continue
+                if self._predict(call):
+                    continue
+            self.later[self.num_later] = call
+            self.num_later += 1
         if self.num_later:
             with gil:
                 self._serve_later()
@@ -478,6 +494,7 @@ cdef class Loop:
         return (
             call.protocol == TD_GRPC
             and call.models.size == 0
+            and self.table.num_models > 0
             and call.path.size == self.table.path.size
             and memcmp(call.path.data, self.table.path.data, call.path.size) == 0
         )
@@ -485,32 +502,32 @@ cdef class Loop:
     cdef void _shed(self, td_call *call) noexcept nogil:
         """Refuses a request that waited too long: nobody wants its answer any more."""
         self.board.shed += 1
-        if call.protocol == TD_GRPC:
-            self.board.answers[GRPC_DOOR][<int>TD_STATUS_RESOURCE_EXHAUSTED] += 1
-            self.transport.answer_grpc(call, TD_STATUS_RESOURCE_EXHAUSTED, TOO_LATE, NOTHING)
-        else:
-            self.board.answers[HTTP_DOOR][<int>TD_STATUS_RESOURCE_EXHAUSTED] += 1
-            self.transport.answer_http(call, 503, JSON_TYPE, TOO_LATE_JSON)
+        self.board.answers[GRPC_DOOR][<int>TD_STATUS_RESOURCE_EXHAUSTED] += 1
+        self.arrivals[self.num_arrivals] = call.arrived_ns
+        self.num_arrivals += 1
+        self.transport.answer_grpc(call, TD_STATUS_RESOURCE_EXHAUSTED, TOO_LATE, NOTHING)
 
     cdef bint _predict(self, td_call *call) noexcept nogil:
         """Answers a call if all of its models are compiled and the row is good; else False."""
         cdef td_arm *chosen[TD_MAX_ARMS]
         cdef double scores[TD_MAX_ARMS]
         cdef uint32_t index
-        cdef uint64_t start
+        cdef uint64_t start = 0
+        cdef bint is_timed
+        self.calls_since += 1
+        is_timed = self.calls_since % SAMPLE == 0
         for index in range(self.table.num_models):
             chosen[index] = td_choose(&self.table.models[index], call.body)
             if chosen[index].scorer == NULL:
                 return False
-            self.calls_since += 1
-            if self.calls_since % SAMPLE:
-                if score_with(chosen[index], call.body, &scores[index]) != TD_OK:
-                    return False
-            else:
+            if is_timed:
                 start = self.transport.now_ns()
-                if score_with(chosen[index], call.body, &scores[index]) != TD_OK:
-                    return False
+            if score_with(chosen[index], call.body, &scores[index]) != TD_OK:
+                return False
+            if is_timed:
                 chosen[index].counts.busy_ns += SAMPLE * (self.transport.now_ns() - start)
+            if not is_probability(scores[index]):
+                return False
         self._answer(call, chosen, scores)
         return True
 
@@ -600,7 +617,9 @@ cdef class Loop:
         )
 
     cdef int _reply_grpc(self, td_call *call, uint32_t status, str message, bytes body) except -1:
-        self.transport.answer_grpc(call, status, bytes_of(message.encode()), bytes_of(body))
+        # A text of the user's own may hold what is no UTF-8.
+        text = message.encode("utf-8", "backslashreplace")
+        self.transport.answer_grpc(call, status, bytes_of(text), bytes_of(body))
         return 0
 
     cdef int _predict_in_python(self, td_call *call) except -1:
@@ -620,10 +639,14 @@ cdef class Loop:
                         <Scratch>chosen[index].scratch, read
                     )
                 chosen[index].counts.busy_ns += self.transport.now_ns() - start
+                if not is_probability(scores[index]):
+                    name = to_bytes(self.table.models[index].name).decode()
+                    raise ModelError(
+                        f"Model {name!r} gives {scores[index]!r}, which is no probability."
+                    )
         except Exception as error:
-            is_ours = isinstance(error, DataError) and not isinstance(error, PropertyError)
-            status = INVALID_ARGUMENT if is_ours else TD_STATUS_INTERNAL
-            if not is_ours:
+            status = INVALID_ARGUMENT if is_theirs(error) else TD_STATUS_INTERNAL
+            if status == <uint32_t>TD_STATUS_INTERNAL:
                 chosen[index].counts.failed += 1
             self.board.answers[GRPC_DOOR][status] += 1
             self._count_span(self.transport.now_ns() - call.arrived_ns)
@@ -633,31 +656,39 @@ cdef class Loop:
         return 0
 
     cdef int _score_shadows(self) except -1 nogil:
-        """Scores what shadows are to score, and sends it nowhere but to the log and the board."""
+        """Scores what shadows are to score, and sends it nowhere but to the log and the board.
+
+        Not all at once: requests that come meanwhile should not notice.
+        """
         cdef td_shadow_row *row
         cdef td_bytes request_id, message
         cdef double score = 0
-        cdef uint32_t index
+        cdef uint64_t until = self.transport.now_ns() + SHADOW_NS
         cdef bint is_good
-        for index in range(self.shadows.num_rows):
-            row = &self.shadows.rows[index]
+        while self.shadow_at < self.shadows.num_rows and self.transport.now_ns() < until:
+            row = &self.shadows.rows[self.shadow_at]
+            self.shadow_at += 1
             request_id = td_bytes(data=self.shadows.bytes + row.at, size=row.id_size)
             message = td_bytes(
                 data=self.shadows.bytes + row.at + row.id_size, size=row.message_size
             )
-            is_good = row.arm.scorer != NULL and score_with(row.arm, message, &score) == TD_OK
+            is_good = (
+                row.arm.scorer != NULL
+                and score_with(row.arm, message, &score) == TD_OK
+                and is_probability(score)
+            )
             if not is_good:
                 with gil:
                     is_good = self._shadow_in_python(row, message, &score)
             if not is_good:
-                row.arm.counts.failed += 1
                 continue
             row.arm.counts.shadowed += 1
             if self.log != NULL and (
                 <uint32_t>td_hash(request_id.data, request_id.size, LOG_SEED) < self.log_share
             ):
                 self._log(SHADOW, row.name, row.arm.version, score, request_id, message)
-        self.shadows.num_rows = self.shadows.used = 0
+        if self.shadow_at == self.shadows.num_rows:
+            self.shadows.num_rows = self.shadows.used = self.shadow_at = 0
         if self.num_python_shadows:
             with gil:
                 self.handler.run_shadows(FEW)
@@ -673,6 +704,9 @@ cdef class Loop:
             if arm.version == version:
                 (result,) = arm.predict([to_bytes(message)])
                 if isinstance(result, Exception):
+                    if not is_theirs(result):
+                        row.arm.counts.failed += 1
+                        self.handler.text_of(result)  # which logs it
                     return False
                 score[0] = result
                 return True

@@ -4,7 +4,9 @@ from dataclasses import dataclass
 from typing import Literal
 
 from tadka.features.features import Features
+from tadka.features.locate import find_class
 from tadka.serve.config import ServeConfig
+from tadka.serve.store.store import Store
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,3 +29,17 @@ class Order:
     index: int
     board: int
     rings: int | None
+
+    def feature_class(self) -> type[Features]:
+        """The class of the requests: the caller's, else that of the settings, else the store's.
+
+        Raises:
+            ConfigError: It cannot be imported.
+            NotFound: There is no such module, or the store serves nothing.
+            DataError: A file of the store is damaged.
+        """
+        if self.features is not None:
+            return self.features
+        if self.config.features is not None:
+            return find_class(self.config.features)
+        return Store(self.config.store).features()

@@ -6,6 +6,7 @@ not hurt them. A message is one byte that says what, and what belongs to it.
 
 import contextlib
 import ctypes
+import errno
 import faulthandler
 import json
 import os
@@ -59,7 +60,7 @@ class End:
         if self.failure is not None:
             return str(self.failure)
         if self.status < 0:
-            return f"ended by signal {signal.Signals(-self.status).name}"
+            return f"ended by signal {_signal_name(-self.status)}"
         return f"ended with exit status {self.status}"
 
 
@@ -75,7 +76,8 @@ class Process:
         descriptors: Kept open in the child under the same numbers.
 
     Raises:
-        LaunchError: It cannot be started, or the order cannot be pickled.
+        LaunchError: It cannot be started, also for want of descriptors or memory here, or the order
+            cannot be pickled. Nothing of it is left.
     """
 
     def __init__(
@@ -83,13 +85,23 @@ class Process:
     ) -> None:
         self.name = name
         self.failure: TadkaError | None = None
+        try:
+            self._start(entry, order, descriptors)
+        except OSError as error:
+            hint = " Raise the limit of open files: ulimit -n."
+            raise LaunchError(
+                f"{name} cannot be started: {error.strerror or error}."
+                f"{hint if error.errno == errno.EMFILE else ''}"
+            ) from error
+
+    def _start(self, entry: str, order: object, descriptors: Sequence[int]) -> None:
         with contextlib.ExitStack() as done, contextlib.ExitStack() as undo:
             mine, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
             done.callback(theirs.close)
             undo.callback(mine.close)
             mine.setblocking(False)
             head = {
-                "name": name,
+                "name": self.name,
                 "entry": entry,
                 "sys_path": [path for path in sys.path if isinstance(path, str)],
                 "parent_pid": os.getpid(),
@@ -100,19 +112,18 @@ class Process:
             try:
                 pickled = cloudpickle.dumps(order)
             except Exception as error:  # of the user's objects, any kind
-                raise LaunchError(f"{name} cannot be started: {error}.") from error
+                raise LaunchError(f"{self.name} cannot be started: {error}.") from error
             with open(os.dup(file), "wb") as out:  # noqa: PTH123 - a descriptor
                 out.write(json.dumps(head).encode() + b"\n" + pickled)
             os.lseek(file, 0, os.SEEK_SET)
-            try:
-                self._popen = subprocess.Popen(
-                    [sys.executable, "-c", _BOOTSTRAP, str(file), name],
-                    stdin=subprocess.DEVNULL,
-                    env=dict.fromkeys(_THREADS, "1") | os.environ,
-                    pass_fds=(file, theirs.fileno(), *descriptors),
-                )
-            except OSError as error:
-                raise LaunchError(f"{name} cannot be started: {error.strerror}.") from error
+            self._popen = subprocess.Popen(
+                [sys.executable, "-c", _BOOTSTRAP, str(file), self.name],
+                stdin=subprocess.DEVNULL,
+                env=dict.fromkeys(_THREADS, "1") | os.environ,
+                pass_fds=(file, theirs.fileno(), *descriptors),
+            )
+            undo.callback(self._popen.wait)  # after the next: callbacks run from last to first
+            undo.callback(self._popen.kill)
             self.control = mine
             self.pid = self._popen.pid
             self.pidfd = os.pidfd_open(self.pid)
@@ -156,6 +167,13 @@ class Process:
         return End(status, self.failure)
 
 
+def _signal_name(number: int) -> str:
+    try:
+        return signal.Signals(number).name
+    except ValueError:  # most of the real-time signals have none
+        return str(number)
+
+
 def begin(head: Mapping[str, Any]) -> socket.socket:
     """What a child does first.
 
@@ -170,6 +188,7 @@ def begin(head: Mapping[str, Any]) -> socket.socket:
     ctypes.CDLL(None).prctl(_PR_SET_NAME, head["name"].encode()[:15])
     if sys.stderr is not None:
         faulthandler.enable()
+    os.set_inheritable(head["control"], False)  # what models start is no business of the parent's
     return socket.socket(fileno=head["control"])
 
 

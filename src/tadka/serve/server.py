@@ -5,14 +5,14 @@ import socket
 from collections.abc import Callable
 from dataclasses import replace
 from types import TracebackType
-from typing import Self
+from typing import Literal, Self
 
 from tadka.core.error import ConfigError, LaunchError
 from tadka.features.features import Features
 from tadka.launch.guard import wait_readable
 from tadka.serve.config import ServeConfig
 from tadka.serve.log.writer import check_log_directory
-from tadka.serve.store.store import Store
+from tadka.serve.store.store import Store, publish_command
 from tadka.serve.workers.address import hold, port_of, share
 from tadka.serve.workers.backend import choose_transport
 from tadka.serve.workers.signals import Signals
@@ -43,6 +43,36 @@ class Server:
         self.config = config or ServeConfig()
         self._features = features
         self._supervisor: Supervisor | None = None
+        self._prepared: tuple[Literal["native", "grpcio"], list[socket.socket]] | None = None
+
+    def prepare(self) -> None:
+        """Takes the ports, and checks what can be checked before any process runs.
+
+        `start` and `run` do it themselves. A program calls it where something shall be done only
+        by a server that can start, such as publishing a model. Clients are refused until `start`;
+        `stop` gives the ports back. A second call does nothing.
+
+        Raises:
+            ConfigError: A port is in use, or the log's folder cannot be written.
+            MissingExtra: Neither the compiled server nor grpcio is installed.
+        """
+        if self._prepared is not None or self._supervisor is not None:
+            return
+        transport = choose_transport(self.config)
+        if self.config.log is not None:
+            check_log_directory(self.config.log)
+        held = _hold(self.config)
+        if transport == "grpcio":
+            for sock in held:
+                share(sock)
+        self.config = replace(
+            self.config,
+            port=port_of(held[0]),
+            http_port=port_of(held[1]),
+            workers=self.config.num_workers,
+            transport=transport,
+        )
+        self._prepared = transport, held
 
     def start(self) -> None:
         """Starts all processes; returns when every one of them is ready to answer.
@@ -55,6 +85,7 @@ class Server:
             MissingExtra: Neither the compiled server nor grpcio is installed.
             LaunchError: A process did not start, or the server has been started before.
         """
+        self.prepare()
         supervisor = self._launch()
         try:
             supervisor.begun.wait()
@@ -83,6 +114,8 @@ class Server:
     def stop(self, grace_s: float | None = None) -> None:
         """Ends the server: calls in flight are answered, new ones are refused.
 
+        Of a server that is only prepared it gives the ports back.
+
         Args:
             grace_s: After this time processes are killed; None takes it from the configuration. A
                 second call may make it shorter.
@@ -90,6 +123,7 @@ class Server:
         if self._supervisor is not None:
             self._supervisor.ask_to_stop(self.config.grace_s if grace_s is None else grace_s)
             self._supervisor.join()
+        self._release()
 
     def wait(self, timeout_s: float | None = None) -> bool:
         """Waits until the server has ended.
@@ -129,6 +163,7 @@ class Server:
         came: list[int] = []
         has_told = False
         with Signals(signal.SIGTERM, signal.SIGINT) as signals:
+            self.prepare()
             supervisor = self._launch()
             try:
                 while not supervisor.ended.is_set():
@@ -159,31 +194,31 @@ class Server:
         self.stop()
 
     def _launch(self) -> Supervisor:
-        """Checks what can be checked before any process runs, and starts them."""
+        """Starts all processes of a prepared server; where it cannot, the ports are free again."""
         if self._supervisor is not None:
             raise LaunchError("A server starts once only. Make a new one.")
-        transport = choose_transport(self.config)
-        if not Store(self.config.store).state().models:
-            raise ConfigError(
-                f"Store {self.config.store!r} serves no model. Publish one: tadka serve publish "
-                f"MODEL_DIR --store {self.config.store}."
-            )
-        if self.config.log is not None:
-            check_log_directory(self.config.log)
-        held = _hold(self.config)
-        if transport == "grpcio":
-            for sock in held:
-                share(sock)
-        self.config = replace(
-            self.config,
-            port=port_of(held[0]),
-            http_port=port_of(held[1]),
-            workers=self.config.num_workers,
-            transport=transport,
-        )
-        supervisor = self._supervisor = Supervisor(self.config, transport, self._features, held)
+        assert self._prepared is not None
+        transport, held = self._prepared
+        try:
+            if not Store(self.config.store).state().models:
+                raise ConfigError(
+                    f"Store {self.config.store!r} serves no model. Publish one: "
+                    f"{publish_command(self.config.store)}."
+                )
+            supervisor = Supervisor(self.config, transport, self._features, held)
+        except BaseException:
+            self._release()
+            raise
+        self._supervisor, self._prepared = supervisor, None  # it closes the sockets at its end
         supervisor.start()
         return supervisor
+
+    def _release(self) -> None:
+        """Gives back ports of a server that does not start."""
+        prepared, self._prepared = self._prepared, None
+        if prepared is not None:
+            for sock in prepared[1]:
+                sock.close()
 
     def _started(self) -> Supervisor:
         if self._supervisor is None:

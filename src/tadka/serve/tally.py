@@ -71,7 +71,7 @@ class Tally:
         words[_SPANS + span_of(span_ns)] += 1
 
     def arm(self, model: str, version: int) -> int:
-        """Where the numbers of one version of one model begin; valid until the next call of it.
+        """Where the numbers of one version of one model begin; valid until `forget`.
 
         Args:
             model: Its name.

@@ -3,6 +3,7 @@ import os
 import select
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import urllib.request
@@ -116,6 +117,9 @@ def test_status_shows_every_alias(place: Path) -> None:
     assert "serving serves nothing yet; run: tadka serve publish MODEL_DIR" == succeed(
         place, "status"
     )
+    assert "a serves nothing yet; run: tadka serve publish MODEL_DIR --store a" == succeed(
+        place, "status", "--store", "a"
+    )
     succeed(place, "publish", "ctr", "--model", "ctr")
     succeed(place, "publish", "next", "--alias", "candidate")
     store = Store(place / "serving")
@@ -160,7 +164,8 @@ def test_publish_prints_json(place: Path) -> None:
 
 
 def test_old_versions_are_deleted(place: Path) -> None:
-    assert "has no model" in run(place, "prune", "--model", "x").stderr
+    assert "does not exist" in run(place, "prune", "--model", "x").stderr
+    assert not (place / "serving").exists()
     succeed(place, "publish", "ctr")
     assert "nothing to delete" == succeed(place, "prune")
     for name in ("next", "ctr", "next"):
@@ -190,10 +195,12 @@ def test_the_service_is_printed_or_written(place: Path) -> None:
         (["publish", "next", "--features", "serve_rows.py:Other"], 2, "made with another 'Visit'"),
         (["publish", "other", "--model", "other"], 2, "feature class than those of store"),
         (["publish", "next", "--requests", "none.csv"], 1, "none.csv"),
+        (["publish", "next", "--requests", "memory://none.csv"], 1, "memory://none.csv"),
         (["publish"], 2, "Missing argument"),
         (["rollback"], 2, "had no version before 1"),
         (["rollback", "--model", "cvr"], 2, "no model 'cvr'; it has: model"),
-        (["rollback", "--store", "none"], 2, "has no model yet"),
+        (["rollback", "--store", "none"], 2, "Run: tadka serve publish MODEL_DIR --store none."),
+        (["prune", "--store", "none"], 1, "does not exist"),
         (["split", "production=90"], 2, "sums to 90; it must sum to 100"),
         (["split", "production"], 2, "write ALIAS=PERCENT"),
         (["split", "produktion=100"], 2, "Did you mean 'production'?"),
@@ -202,6 +209,8 @@ def test_the_service_is_printed_or_written(place: Path) -> None:
         (["shadow", "production", "--off"], 2, "Name the aliases"),
         (["shadow", "x"], 2, "Alias 'x' has no version"),
         (["proto", "--store", "none"], 1, "serves nothing yet"),
+        (["proto", "--store", "none"], 1, "--features MODULE:CLASS"),
+        (["load", "--rows", "x", "--store", "none"], 1, "--features MODULE:CLASS"),
         (["load", "--rows", "none.csv"], 1, "none.csv"),
         (["load", "--rows", "requests.parquet", "--target", "x"], 2, "HOST:PORT"),
         (["--workers", "0"], 2, "'workers' is 0; it must be"),
@@ -211,7 +220,7 @@ def test_the_service_is_printed_or_written(place: Path) -> None:
         (["run", "models"], 2, "is neither a model directory nor a command. See: tadka serve"),
         (["a=ctr", "a=next"], 2, "Two models are named 'a'"),
         (["ctr", "Bad"], 2, "a name that no model can have. Name the model: NAME=Bad"),
-        (["--store", "none"], 2, "serves no model"),
+        (["--store", "none", "--port", "0"], 2, "serves no model"),
         (["--nonsense"], 2, "No such option"),
     ],
 )
@@ -243,6 +252,26 @@ def test_help_gives_examples(capsys: pytest.CaptureFixture[str], command: str) -
     text = capsys.readouterr().out
     assert "Examples:" in text
     assert f"tadka serve {'' if command == 'run' else command}".strip() in text
+
+
+def test_a_server_that_cannot_start_publishes_nothing(place: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        port = str(other.getsockname()[1])
+        done = run(place, "ctr", "--port", port, "--http-port", "0")
+
+    assert 2 == done.returncode
+    assert f"Port {port} of host '127.0.0.1' is in use" in done.stderr
+    assert not (place / "serving").exists()
+
+
+def test_a_directory_is_to_be_named_where_the_store_has_several_models(place: Path) -> None:
+    succeed(place, "publish", "ctr", "--model", "ctr")
+    succeed(place, "publish", "next", "--model", "cvr")
+
+    done = run(place, "next", "--port", "0")
+
+    assert 2 == done.returncode
+    assert "several models: ctr, cvr. Say which one 'next' is: NAME=next." in done.stderr
 
 
 def read_line(process: subprocess.Popen[str]) -> str:

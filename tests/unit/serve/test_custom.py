@@ -16,7 +16,13 @@ from tadka.core.error import ConfigError, DataError, NotFound
 from tadka.features import PropertyError
 from tadka.scoring import feature_matrix, load
 from tadka.scoring.model import Model
-from tadka.serve.store.custom import ModelError, PythonModel, load_any, score_each
+from tadka.serve.store.custom import (
+    ModelError,
+    PythonModel,
+    error_text,
+    load_any,
+    score_each,
+)
 from tests.unit.serve.sample import Other, Visit, linear, saved, visits
 
 GROUP = "shops"
@@ -53,6 +59,34 @@ class Failing:
 
     def predict(self, rows: list[Visit]) -> list[float]:
         raise KeyError("no such key")
+
+
+class Unspeakable(Exception):
+    """Cannot say what is wrong."""
+
+    def __str__(self) -> str:
+        raise RuntimeError("no words")
+
+
+class Mute:
+    """Raises what cannot say why."""
+
+    def predict(self, rows: list[Visit]) -> list[float]:
+        raise Unspeakable
+
+
+class Remote:
+    """A result that cannot be fetched, as one of a GPU that failed meanwhile."""
+
+    def detach(self) -> Any:
+        raise RuntimeError("CUDA error")
+
+
+class Lost:
+    """A result that cannot be made an array."""
+
+    def __array__(self, *_: Any, **__: Any) -> Any:
+        raise LookupError("it is gone")
 
 
 def labels(rows: list[Visit]) -> list[int]:
@@ -194,6 +228,30 @@ def test_a_result_of_another_form_is_refused_for_all(result: Any, words: str) ->
     with pytest.raises(ModelError, match=words):
         model.predict(visits(3))
     assert all(isinstance(found, ModelError) for found in model.predict_each([b"", b"", b""]))
+
+
+@pytest.mark.parametrize(
+    ("result", "words"),
+    [
+        (Remote(), "Method 'predict' of 'Plain' raises RuntimeError: CUDA error"),
+        (Lost(), "'Lost', which is no array of numbers: it is gone"),
+    ],
+)
+def test_a_result_that_raises_is_an_error_of_the_model(result: Any, words: str) -> None:
+    model = PythonModel(Plain(result), Visit)
+
+    found = model.predict_each([b"", b""])
+
+    assert [ModelError, ModelError] == [type(error) for error in found]
+    assert words in str(found[0])
+    assert [ModelError, ModelError] == [type(error) for error in score_each(model, [b"", b""])]
+
+
+def test_an_exception_that_has_no_text_is_named_all_the_same() -> None:
+    found = PythonModel(Mute(), Visit).predict_each([b""])
+
+    assert "raises Unspeakable: (its __str__ raises RuntimeError)" in str(found[0])
+    assert "half of a pair: \\ud800" == error_text(ValueError("half of a pair: \ud800"))
 
 
 @pytest.mark.parametrize("wrong", [float("nan"), float("inf"), -0.1, 1.1])

@@ -6,8 +6,9 @@ from typing import Any
 import numpy as np
 import pytest
 
+from tadka.core.error import DataError
 from tadka.features.hash import hash_text
-from tadka.serve.answer.call import Call, Reply
+from tadka.serve.answer.call import Call, Refused, Reply
 from tadka.serve.answer.handler import MAX_SHADOWS, RequestIds
 from tadka.serve.config import ServeConfig
 from tadka.serve.log.ring import SERVED, SHADOW, Ring
@@ -112,16 +113,37 @@ def test_a_call_whose_deadline_has_passed_is_shed_without_compute(served: Served
 
     replies = served.ask(
         grpc_call(FAULTY, **late),
-        http_call("GET", "/healthz", **late),
+        http_call("POST", "/v1/predict", b"{}", **late),
+        http_call("POST", "/v2/models/ctr/infer", b"{}", **late),
+        grpc_call(b"", "/inference.GRPCInferenceService/ModelInfer", **late),
         grpc_call(MESSAGE, deadline_ns=now + 10**12),
     )
 
-    assert [reply.status for reply in replies] == [RESOURCE_EXHAUSTED, 503, 0]
+    assert [reply.status for reply in replies] == [
+        RESOURCE_EXHAUSTED,
+        503,
+        503,
+        RESOURCE_EXHAUSTED,
+        0,
+    ]
     assert "longer than its deadline" in replies[0].message
     assert b"longer than its deadline" in replies[1].body
-    assert served.slot["shed"] == 2
+    assert served.slot["shed"] == 4
     assert served.slot["answers"][0][RESOURCE_EXHAUSTED] == 1
     assert served.arm("ctr")["failed"] == 0
+
+
+def test_what_watches_the_server_is_answered_however_late(served: Served) -> None:
+    late: Any = {"deadline_ns": time.monotonic_ns() - 1}
+    pages = ("/healthz", "/metrics", "/proto", "/v2/health/ready")
+
+    replies = served.ask(
+        grpc_call(b"", "/grpc.health.v1.Health/Check", **late),
+        *[http_call("GET", page, **late) for page in pages],
+    )
+
+    assert [reply.status for reply in replies] == [0, 200, 200, 200, 200]
+    assert served.slot["shed"] == 0
 
 
 def test_answers_and_scores_are_counted(served: Served) -> None:
@@ -183,6 +205,38 @@ def test_a_failure_of_ours_is_logged_once_a_minute_for_each_kind(
     assert len(caplog.records) == 1
     assert caplog.records[0].exc_info is not None
     assert "a property that fails" in caplog.text
+
+
+class Unspeakable(Exception):
+    """Cannot say what is wrong."""
+
+    def __str__(self) -> str:
+        raise RuntimeError("no words")
+
+
+def test_every_exception_has_a_text_that_can_be_sent(served: Served) -> None:
+    text_of = served.handler.text_of
+
+    assert text_of(Unspeakable()) == "Unspeakable: (its __str__ raises RuntimeError)"
+    assert text_of(ValueError("\ud800")) == "ValueError: \\ud800"
+    assert text_of(DataError("field \udcff")) == "Field \\udcff"
+    assert text_of(Refused(NOT_FOUND, "no \udcff")) == "no \\udcff"
+
+
+def test_a_model_that_raises_past_all_guards_stops_nobody(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    served = Served(tmp_path, {"own": PythonModel(Halves(), Visit)})
+
+    def fail(*_: Any) -> Any:
+        raise OverflowError("past all guards")
+
+    monkeypatch.setattr("tadka.serve.store.live.score_each", fail)
+
+    replies = served.ask(*[grpc_call(MESSAGE)] * 3, http_call("GET", "/healthz"))
+
+    assert [reply.status for reply in replies] == [INTERNAL, INTERNAL, INTERNAL, 200]
+    assert replies[0].message == "OverflowError: past all guards"
 
 
 def test_an_error_in_handling_is_internal_and_the_next_call_is_answered(served: Served) -> None:

@@ -1,4 +1,5 @@
 import gc
+import logging
 import math
 import os
 import shutil
@@ -171,7 +172,7 @@ def test_a_broken_version_changes_nothing_but_the_failure(
     assert "linear.npy' is truncated" in live.failure
 
 
-def test_a_broken_version_is_not_tried_again_until_something_changes(
+def test_a_broken_version_is_not_tried_again_at_once(
     live: Live, store: Store, tmp_path: Path
 ) -> None:
     publish(store, tmp_path, 1.0)
@@ -189,6 +190,52 @@ def test_a_broken_version_is_not_tried_again_until_something_changes(
     followed(live)
     assert 3 == version(live)
     assert not live.failure
+
+
+def test_a_failed_load_is_tried_again_after_a_while(
+    live: Live, store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    publish(store, tmp_path, 1.0)
+    store.version_path("ctr", 2).rename(tmp_path / "away")
+    followed(live)
+    assert live.failure is not None
+    (tmp_path / "away").rename(store.version_path("ctr", 2))
+
+    live.check_file()  # too early
+    assert live.wait(30)
+    assert 1 == version(live)
+    monkeypatch.setattr("tadka.serve.store.live.RETRY_S", 0.0)
+    live.check_file()
+
+    assert live.wait(30)
+    assert (2, 2, None) == (live.current.generation, version(live), live.failure)
+
+
+def test_a_failure_is_logged_once(
+    live: Live, store: Store, caplog: pytest.LogCaptureFixture
+) -> None:
+    (store.path / "state.json").write_text("{")
+
+    with caplog.at_level(logging.ERROR, "tadka.serve"):
+        live.refresh()
+        live.refresh()
+
+    assert [live.failure] == [record.getMessage() for record in caplog.records]
+
+
+def test_a_repair_ends_a_failure(live: Live, store: Store) -> None:
+    file = store.path / "state.json"
+    text = file.read_text()
+    file.write_text("{")
+    live.refresh()
+    assert live.failure is not None
+    before = live.current
+
+    file.write_text(text)
+    live.refresh()
+
+    assert live.failure is None
+    assert before is live.current
 
 
 def test_a_rollback_ends_a_failure(live: Live, store: Store, tmp_path: Path) -> None:
@@ -255,6 +302,19 @@ def test_another_store_in_its_place_is_loaded_anew(
     publish(store, tmp_path, 8.0)
     followed(live)  # by the new store's word
     assert 2 == version(live)
+
+
+def test_another_store_of_the_same_generation_is_loaded_anew(
+    live: Live, store: Store, tmp_path: Path
+) -> None:
+    shutil.rmtree(store.path)
+    publish(store, tmp_path, 7.0)
+
+    live.check_file()
+    assert live.wait(30)
+
+    assert (1, 1, None) == (live.current.generation, version(live), live.failure)
+    assert np.array_equal(linear(7.0).predict(MESSAGES), scores(live))
 
 
 def test_a_lost_word_is_healed_by_a_look_at_the_file(
@@ -517,6 +577,36 @@ def test_a_broken_store_is_refused_at_the_start(store: Store) -> None:
     broken(store.version_path("ctr", 1))
 
     with pytest.raises(DataError, match=r"linear\.npy' is truncated"):
+        Live(store, Visit)
+
+
+def test_the_version_before_a_broken_one_is_served_at_the_start(
+    store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    publish(store, tmp_path, 1.0)
+    store.version_path("ctr", 2).rename(tmp_path / "away")
+
+    live = Live(store, Visit)
+
+    assert (1, 1) == (live.current.generation, version(live))
+    assert np.array_equal(linear().predict(MESSAGES), scores(live))
+    assert live.failure is not None
+    assert "Generation 2 is not served" in live.failure
+    (tmp_path / "away").rename(store.version_path("ctr", 2))
+    monkeypatch.setattr("tadka.serve.store.live.RETRY_S", 0.0)
+    live.check_file()
+    assert live.wait(30)
+    assert (2, 2, None) == (live.current.generation, version(live), live.failure)
+
+
+def test_where_the_version_before_is_broken_too_the_first_is_named(
+    store: Store, tmp_path: Path
+) -> None:
+    publish(store, tmp_path, 1.0)
+    broken(store.version_path("ctr", 1))
+    broken(store.version_path("ctr", 2))
+
+    with pytest.raises(DataError, match=r"2/linear\.npy' is truncated"):
         Live(store, Visit)
 
 

@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from tadka.core.error import ConfigError, MissingExtra, NotFound
+from tadka.core.error import ConfigError, DataError, MissingExtra, NotFound, Unreachable
 from tadka.features import Features
 from tadka.serve import load
 from tadka.serve.load import LoadConfig, LoadReport, run_load
@@ -511,11 +511,23 @@ class TestRun:
         assert json.loads(json.dumps(report.to_dict()))["versions"] == {"3": 50}
         for word in ("200 a second", "INVALID_ARGUMENT", "p99", "version 3", "<field>"):
             assert word in report.text()
-        report.html(tmp_path / "load.html")
-        page = (tmp_path / "load.html").read_text()
+        report.html(tmp_path / "new" / "load.html")
+        (file,) = (tmp_path / "new").iterdir()
+        page = file.read_text(encoding="utf-8")
+        assert file.name == "load.html"
         assert "&lt;field&gt;" in page
         assert "<field>" not in page
         assert "<svg" in page
+        with pytest.raises(DataError, match=r"new' is not a regular file"):
+            report.html(tmp_path / "new")
+
+    def test_nobody_at_the_target_is_unreachable(self) -> None:
+        with socket.create_server(("127.0.0.1", 0)) as held:
+            port = held.getsockname()[1]
+        wanted = f"Nothing answers at 127.0.0.1:{port}"
+        with pytest.raises(Unreachable, match=wanted) as caught:
+            run_load(LoadConfig(target=f"127.0.0.1:{port}"), MESSAGES, PATH)
+        assert caught.value.status == "UNAVAILABLE"
 
     def test_without_the_extension_it_says_what_to_install(
         self, monkeypatch: pytest.MonkeyPatch

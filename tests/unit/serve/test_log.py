@@ -1,3 +1,4 @@
+import errno
 import json
 import os
 import random
@@ -21,6 +22,7 @@ from tadka.core.error import ConfigError, DataError, NotFound
 from tadka.features import Features
 from tadka.serve.board import Board
 from tadka.serve.config import ServeConfig
+from tadka.serve.log.part import Part
 from tadka.serve.log.ring import SERVED, SHADOW, Ring
 from tadka.serve.log.writer import LogWriter, check_log_directory, read_log
 from tadka.serve.order import Order
@@ -221,6 +223,70 @@ def test_a_class_that_refuses_a_row_leaves_its_properties_out(
     refused, taken = read_log(log, ["user", "feature.shout"]).to_pylist()
     assert {"user": "no", "feature.shout": None} == refused
     assert {"user": "yes", "feature.shout": "YES"} == taken
+
+
+def test_a_text_that_is_no_utf_8_is_written_with_escapes(
+    rings: list[Ring], log: Path, clock: Clock
+) -> None:
+    class Cut(Features):
+        user: str
+
+        @property
+        def half(self) -> str:
+            return self.user + chr(0xD83D)  # one of the two that stand for an emoji
+
+        @property
+        def whole(self) -> str:
+            return f"{self.user}!"
+
+    user = "üb".encode()
+    rings[0].put(0, SERVED, 1, 0.5, "ctr", "r", bytes([10, len(user)]) + user)
+    LogWriter(rings, log, Cut, clock=clock).close()
+
+    (row,) = read_log(log, ["feature.half", "feature.whole"]).to_pylist()
+    assert {"feature.half": "üb\\ud83d", "feature.whole": "üb!"} == row
+    assert 0 == rings[0].lost
+
+
+def test_rows_at_which_anything_fails_are_lost_once_and_the_next_are_written(
+    rings: list[Ring],
+    log: Path,
+    start: Start,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    def fail(_: object) -> None:
+        raise RuntimeError("nobody thought of it")
+
+    writer = start()
+    put(rings[0], 1)
+    with monkeypatch.context() as patch:
+        patch.setattr(writer._table, "batch", fail)
+        assert 1 == writer.step()
+    assert rings[0].head == rings[0].tail
+    put(rings[0], 2)
+    writer.close()
+
+    assert [2] == versions(log)
+    assert (1, 0) == (rings[0].lost, rings[1].lost)
+    (said,) = caplog.messages
+    assert "nobody thought of it" in said
+    assert "1 rows are lost" in said
+
+
+def test_a_batch_that_fails_leaves_the_part_as_it_was(log: Path) -> None:
+    schema = pyarrow.schema([("a", pyarrow.int64())])
+    batch = pyarrow.record_batch([pyarrow.array([7])], schema=schema)
+    broken: Any = {"ring": object()}
+    part = Part.create(log, schema, 0.0)
+
+    for position in (1, 2):
+        with pytest.raises(TypeError):
+            part.append(batch, broken)
+        part.append(batch, {"ring": position})
+
+    assert {"ring": 2} == part.positions()
+    assert 2 == part.publish()
 
 
 def test_a_file_is_published_after_its_time(
@@ -587,6 +653,74 @@ def test_a_part_that_cannot_be_published_is_tried_again_and_left_for_the_next_wr
     moved.rename(log)
     start()
     assert [1, 2] == versions(log)
+
+
+def no_descriptors(*_: object) -> None:
+    raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+
+
+def test_a_part_that_cannot_be_opened_is_not_taken_for_an_empty_one(
+    rings: list[Ring],
+    log: Path,
+    start: Start,
+    clock: Clock,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    writer = start(rotate_s=60)
+    put(rings[0], 1)
+    writer.step()
+    clock.now_s += 60
+    with monkeypatch.context() as patch:
+        patch.setattr(pyarrow, "memory_map", no_descriptors)
+        writer.step()
+    assert "Too many open files. The rows stay in" in caplog.text
+    assert 1 == len(names(log, "*.part"))
+    assert [] == versions(log)
+    clock.now_s += 6
+    writer.step()
+
+    assert [1] == versions(log)
+    assert names(log) == names(log, "*.arrow")
+
+
+def test_a_left_part_that_cannot_be_opened_does_not_keep_a_writer_from_its_work(
+    rings: list[Ring],
+    log: Path,
+    start: Start,
+    clock: Clock,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    dead = start()
+    put(rings[0], 1)
+    dead.step()
+    assert dead._part is not None
+    dead._part.close()
+    with monkeypatch.context() as patch:
+        patch.setattr(pyarrow, "memory_map", no_descriptors)
+        writer = start()
+    assert 1 == len(names(log, "*.part"))
+    clock.now_s += 6
+    put(rings[0], 2)
+    writer.step()
+    assert [1] == versions(log)
+    writer.close()
+
+    assert [1, 2] == versions(log)
+
+
+def test_a_part_that_somebody_deleted_is_forgotten(
+    rings: list[Ring], log: Path, start: Start, caplog: pytest.LogCaptureFixture
+) -> None:
+    writer = start()
+    put(rings[0], 1)
+    writer.step()
+    (part,) = log.glob("*.part")
+    part.unlink()
+    writer.close()
+
+    assert [] == names(log)
+    assert [] == caplog.messages
 
 
 def test_a_folder_for_the_log_is_made_and_tried(tmp_path: Path) -> None:

@@ -387,6 +387,7 @@ def test_wrong_messages_are_refused_with_what_is_wrong(served: Served) -> None:
     assert "'ltv' is not served. There are: ctr, cvr." in refusal(
         served, request_of(good, model="ltv"), NOT_FOUND
     )
+    assert "Did you mean 'ctr'?" in refusal(served, request_of(good, model="ctrr"), NOT_FOUND)
 
 
 @pytest.mark.parametrize(

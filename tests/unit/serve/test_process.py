@@ -1,13 +1,17 @@
 """A child process of a server and what the two say to each other."""
 
+import errno
+import os
 import select
 import signal
 import socket
 import sys
 import threading
 from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
 from typing import Any, BinaryIO
 
+import psutil
 import pytest
 
 from tadka.core.error import DataError, LaunchError, NotFound, TadkaError
@@ -16,6 +20,7 @@ from tadka.serve.process import (
     FAILED,
     FAILURE_STATUS,
     READY,
+    End,
     Process,
     begin,
     failure_message,
@@ -107,6 +112,11 @@ def test_a_killed_child_ends_by_its_signal_and_hears_nothing_more(
     assert "ended by signal SIGKILL" == str(end)
 
 
+def test_a_signal_without_a_name_is_told_by_its_number() -> None:
+    assert "ended by signal 35" == str(End(-35, None))
+    assert "ended by signal SIGRTMIN" == str(End(-signal.SIGRTMIN, None))
+
+
 def test_nothing_was_said_yet(start: Callable[[object], Process]) -> None:
     process = start(None)
     assert READY == hear(process)
@@ -117,6 +127,28 @@ def test_nothing_was_said_yet(start: Callable[[object], Process]) -> None:
 def test_an_order_that_cannot_be_pickled_is_refused() -> None:
     with pytest.raises(LaunchError, match=r"child cannot be started: .*pickle"):
         Process("child", __name__, threading.Lock())
+
+
+@pytest.mark.parametrize("call", ["socket.socketpair", "os.memfd_create", "os.pidfd_open"])
+def test_what_cannot_be_started_for_want_of_descriptors_leaves_nothing_behind(
+    monkeypatch: pytest.MonkeyPatch, call: str
+) -> None:
+    def fail(*_: object) -> None:
+        raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+
+    children, num_open = set(psutil.Process().children()), num_descriptors()
+    monkeypatch.setattr(call, fail)
+
+    wanted = r"child cannot be started: Too many open files\. .* ulimit -n\."
+    with pytest.raises(LaunchError, match=wanted):
+        Process("child", __name__, None)
+
+    assert num_descriptors() <= num_open
+    assert set(psutil.Process().children()) <= children
+
+
+def num_descriptors() -> int:
+    return len(list(Path("/proc/self/fd").iterdir()))
 
 
 @pytest.mark.parametrize("error", [DataError("Row 3 is wrong."), LaunchError("ä")])

@@ -20,7 +20,7 @@ from tadka.scoring import Linear
 from tadka.serve.store.custom import PythonModel, load_any
 from tadka.serve.store.requests import COLUMN, MAX_REQUESTS, read_requests
 from tadka.serve.store.state import State
-from tadka.serve.store.store import Store
+from tadka.serve.store.store import Store, publish_command
 from tests.unit.serve.sample import (
     Other,
     Visit,
@@ -190,6 +190,21 @@ def test_a_class_is_found_by_the_name_saved(store: Store, tmp_path: Path) -> Non
     assert "tests.unit.serve.sample" == store.features().__module__
 
 
+def test_a_class_named_as_a_message_of_the_service_is_refused(store: Store, tmp_path: Path) -> None:
+    class Score(Features, size=64):
+        user: str = ""
+
+    model = Linear(Score)
+    slots = np.zeros(Score.definition().num_slots, np.float32)
+    model.take({"bias": np.zeros(1), "linear": slots}).save(tmp_path / "model")
+
+    with pytest.raises(ConfigError, match="named 'Score' cannot be served"):
+        store.publish(tmp_path / "model", features=Score)
+
+    assert State() == store.state()
+    assert ["lock"] == everything(store.path)
+
+
 def test_a_model_without_a_class_is_refused(store: Store, tmp_path: Path) -> None:
     Linear().take({"bias": np.zeros(1), "linear": np.zeros(4, np.float32)}).save(tmp_path / "plain")
 
@@ -289,6 +304,7 @@ def test_the_newest_logged_requests_are_replayed(store: Store, tmp_path: Path) -
     write_log(store.path / "log", "a.arrow", messages[:5], 1)
     write_log(store.path / "log", "b.arrow", messages[3:], 2)
     (store.path / "log" / "c.arrow").write_bytes(b"broken")
+    (store.path / "log" / "d.arrow").symlink_to("nowhere")  # as one deleted while we look
 
     done = store.publish(saved(tmp_path), features=Visit)
 
@@ -448,6 +464,9 @@ def test_prune_keeps_what_is_served_or_may_be(store: Store, tmp_path: Path) -> N
         store.prune(-1)
     with pytest.raises(ConfigError, match="no model 'x'"):
         store.prune(model="x")
+    with pytest.raises(NotFound, match="does not exist"):
+        Store(tmp_path / "none").prune()
+    assert not (tmp_path / "none").exists()
 
 
 def test_numbers_of_pruned_versions_are_not_used_again(store: Store, tmp_path: Path) -> None:
@@ -505,6 +524,11 @@ def test_an_empty_store_serves_nothing(store: Store) -> None:
         store.split("production=100")
 
 
+def test_the_next_step_names_a_store_that_is_not_the_default() -> None:
+    assert "tadka serve publish MODEL_DIR" == publish_command(Path("serving"))
+    assert "tadka serve publish MODEL_DIR --store 'my store'" == publish_command("my store")
+
+
 def test_a_damaged_state_or_class_is_named(store: Store, tmp_path: Path) -> None:
     publish(store, tmp_path)
     record = store.version_path("ctr", 1) / "features.json"
@@ -519,7 +543,59 @@ def test_a_damaged_state_or_class_is_named(store: Store, tmp_path: Path) -> None
         publish(store, tmp_path, 1.0)
 
 
-# Writers that come together, or die.
+# Writers that fail, come together, or die.
+
+
+def test_more_versions_than_a_server_counts_apart_leave_nothing(
+    store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    publish(store, tmp_path)
+    before = everything(store.path)
+    monkeypatch.setattr("tadka.serve.store.state.NUM_ARMS", 1)
+
+    with pytest.raises(ConfigError, match="2 versions of 2 models"):
+        publish(store, tmp_path, 1.0, model="cvr")
+
+    assert before == everything(store.path)
+
+
+@pytest.mark.parametrize("model", ["ctr", "cvr"])
+def test_a_state_that_cannot_be_written_leaves_nothing(
+    store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, model: str
+) -> None:
+    publish(store, tmp_path)
+    before = everything(store.path)
+
+    def fail(*_: Any) -> None:
+        raise DataError("no room")
+
+    monkeypatch.setattr(Store, "_write", fail)
+
+    with pytest.raises(DataError, match="no room"):
+        publish(store, tmp_path, 1.0, model=model)
+
+    assert before == everything(store.path)
+
+
+def test_a_version_that_the_state_names_is_kept_whatever_fails_then(
+    store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    publish(store, tmp_path)
+    bump = Store._bump
+
+    def fail(self: Store, generation: int) -> None:
+        if generation == 2:
+            raise DataError("no word")
+        bump(self, generation)
+
+    monkeypatch.setattr(Store, "_bump", fail)
+
+    with pytest.raises(DataError, match="no word"):
+        publish(store, tmp_path, 1.0)
+
+    assert 2 == store.state().models["ctr"].aliases["production"]
+    load_any(store.version_path("ctr", 2), Visit)
+
 
 KILLED = """
 import os, signal, sys

@@ -435,3 +435,25 @@ def test_what_cannot_be_watched_is_refused(line: Line, tmp_path: Path) -> None:
 
 def test_the_version_of_the_library_is_told() -> None:
     assert re.fullmatch(r"\d+\.\d+\.\d+", library_version())
+
+
+def test_a_closed_connection_ends_for_its_client_though_a_child_still_holds_the_socket() -> None:
+    transport = Transport()
+    client, server = socket.socketpair()
+    with client, socket.socket(fileno=os.dup(server.fileno())) as held:
+        descriptor = server.detach()
+        os.set_inheritable(descriptor, True)
+        assert transport.adopt(descriptor)
+        assert not os.get_inheritable(descriptor)
+        client.settimeout(30)
+        client.sendall(http2.PREFACE)
+        transport.poll_once(1)
+        transport.flush_all()
+        client.shutdown(socket.SHUT_WR)  # HTTP/2: the client has gone
+        while transport.connections:
+            transport.poll_once(1)
+            transport.flush_all()
+        while client.recv(4096):
+            pass  # settings, then the end
+        assert held.fileno() >= 0
+        assert transport.poll_once(0) == 0

@@ -31,6 +31,9 @@ GRPC, HTTP, OIP = range(3)
 
 JSON = "application/json"
 
+REQUEST_ID, MODELS = "x-request-id", "tadka-models"
+"""Headers of a request: the id that its log rows bear, and the models that are to answer."""
+
 MAX_ID_CHARS = 128
 """Of a request id that a client chooses."""
 

@@ -24,10 +24,10 @@ from tadka.serve.answer.call import (
     OK,
     RESOURCE_EXHAUSTED,
     UNAVAILABLE,
+    Call,
     Refused,
+    Reply,
 )
-from tadka.serve.answer.call import Call as Call
-from tadka.serve.answer.call import Reply as Reply
 from tadka.serve.answer.express import Express
 from tadka.serve.answer.question import Question
 from tadka.serve.answer.rest import write_json
@@ -36,14 +36,10 @@ from tadka.serve.board import Board
 from tadka.serve.config import ServeConfig
 from tadka.serve.log.ring import SERVED, SHADOW, Ring
 from tadka.serve.prediction import method_path
-from tadka.serve.store.custom import ModelError
+from tadka.serve.store.custom import ModelError, error_text
 from tadka.serve.store.live import Arm, Live, Serving
+from tadka.serve.store.state import hash_text
 from tadka.serve.tally import Tally
-
-try:
-    from tadka.features.native import hash_text
-except ImportError:  # built without a compiler: the same numbers, slower
-    from tadka.features.hash import hash_text
 
 MAX_SHADOWS = 1_000
 """Rows that wait for shadows; more are dropped."""
@@ -140,7 +136,7 @@ class Handler:
         for call in calls:
             door = _door(call)
             try:
-                if 0 < call.deadline_ns <= now:
+                if 0 < call.deadline_ns <= now and self._router.is_for_scores(call, serving):
                     self.tally.add("shed")
                     raise Refused(RESOURCE_EXHAUSTED, TOO_LATE)
                 routed = self._router.route(call, serving)
@@ -205,18 +201,22 @@ class Handler:
 
         Args:
             error: From a feature class, a model or the server itself.
+
+        Returns:
+            Text that can be encoded.
         """
+        text = error_text(error)
         if isinstance(error, Refused):
-            return error.message
+            return text
         if _status_of(error) == INVALID_ARGUMENT:
-            text = _AT_ROW.sub("", str(error))
+            text = _AT_ROW.sub("", text)
             return text[:1].upper() + text[1:]
         kind = type(error).__name__
         now = time.monotonic()
         if now - self._last_logged.get(kind, -_QUIET_S) >= _QUIET_S:
             self._last_logged[kind] = now
-            _logger.error("A request failed: %s: %s", kind, error, exc_info=error)
-        return f"{kind}: {error}"
+            _logger.error("A request failed: %s: %s", kind, text, exc_info=error)
+        return f"{kind}: {text}"
 
     # ------------------------------------------------------------ scores
 
@@ -248,7 +248,7 @@ class Handler:
     def _predict(self, arm: Arm, messages: list[bytes]) -> list[float | Exception]:
         start = time.monotonic_ns()
         if arm.is_python or len(messages) > _FEW_ROWS:
-            scores = arm.predict(messages)
+            scores = _ask(arm, messages)
             if arm.is_python:
                 _halve(arm, messages, scores)
         else:
@@ -331,6 +331,14 @@ class RequestIds:
         return f"{self._at:016x}"
 
 
+def _ask(arm: Arm, messages: list[bytes]) -> list[float | Exception]:
+    """What an arm predicts; where even that raises, the same error for each message."""
+    try:
+        return arm.predict(messages)
+    except Exception as error:  # noqa: BLE001 - the user's object may do what nobody thought of
+        return [error] * len(messages)
+
+
 def _halve(arm: Arm, messages: list[bytes], scores: list[float | Exception]) -> None:
     """Finds the rows at which a user's model fails, so that they spoil no other request.
 
@@ -342,7 +350,7 @@ def _halve(arm: Arm, messages: list[bytes], scores: list[float | Exception]) -> 
         places = parts.pop()
         middle = len(places) // 2
         for half in (places[:middle], places[middle:]):
-            found = arm.predict([messages[place] for place in half])
+            found = _ask(arm, [messages[place] for place in half])
             tries -= 1
             for place, score in zip(half, found, strict=True):
                 scores[place] = score

@@ -20,7 +20,7 @@ from tadka.serve.answer.call import (
     is_request_id,
 )
 from tadka.serve.answer.intake import Intake
-from tadka.serve.answer.question import Question
+from tadka.serve.answer.question import Question, find_model
 from tadka.serve.answer.rest import check_num_rows, read_json, write_json
 from tadka.serve.answer.tensor import Inference, Tensor, messages_of, metadata
 from tadka.serve.store.live import Arm, Served, Serving
@@ -171,10 +171,7 @@ class Oip:
 
 def _find(serving: Serving, name: str, version: str) -> tuple[Served, Arm | None]:
     """A model, and the version that was asked for."""
-    served = serving.by_name.get(name)
-    if served is None:
-        known = ", ".join(serving.by_name) or "none"
-        raise Refused(NOT_FOUND, f"Model {show(name)} is not served. There are: {known}.")
+    served = find_model(serving, name)
     if not version:
         return served, None
     arm = served.versions.get(int(version)) if version.isdecimal() and len(version) < 11 else None

@@ -1,9 +1,11 @@
 """The rows of one call, while they wait for their scores."""
 
+import difflib
 from collections.abc import Callable, Sequence
 
-from tadka.serve.answer.call import Call, Reply
-from tadka.serve.store.live import Arm, Served
+from tadka.features.row import show
+from tadka.serve.answer.call import NOT_FOUND, Call, Refused, Reply
+from tadka.serve.store.live import Arm, Served, Serving
 
 
 class Question:
@@ -61,3 +63,22 @@ class Question:
     def row_id(self, row: int) -> str:
         """What the request log calls a row."""
         return f"{self.request_id}/{row}" if self.is_batch else self.request_id
+
+
+def find_model(serving: Serving, name: str) -> Served:
+    """The model that a client asks for.
+
+    Args:
+        serving: All that is served.
+        name: As the client wrote it.
+
+    Raises:
+        Refused: It is not served; the message names one that is close.
+    """
+    served = serving.by_name.get(name)
+    if served is None:
+        close = difflib.get_close_matches(name, serving.by_name, n=1)
+        hint = f" Did you mean {close[0]!r}?" if close else ""
+        known = ", ".join(serving.by_name) or "none"
+        raise Refused(NOT_FOUND, f"Model {show(name)} is not served.{hint} There are: {known}.")
+    return served

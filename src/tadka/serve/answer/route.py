@@ -1,6 +1,5 @@
 """Which request goes where, and the answers that need no model."""
 
-import difflib
 from collections.abc import Callable, Mapping, Sequence
 from importlib.metadata import version
 
@@ -21,7 +20,7 @@ from tadka.serve.answer.intake import Intake
 from tadka.serve.answer.metrics import render
 from tadka.serve.answer.oip import Oip
 from tadka.serve.answer.open_inference import SERVICE as OIP_SERVICE
-from tadka.serve.answer.question import Question
+from tadka.serve.answer.question import Question, find_model
 from tadka.serve.answer.rest import query_of, read_question, write_json
 from tadka.serve.board import Board
 from tadka.serve.prediction import prediction_message, service_name, service_proto
@@ -66,6 +65,20 @@ class Router:
             "/proto": ("GET", self._proto),
             "/v1/predict": ("POST", self._predict_json),
         }
+
+    def is_for_scores(self, call: Call, serving: Serving) -> bool:
+        """Whether a request is one for scores, which an overloaded server may refuse unread.
+
+        Args:
+            call: The request.
+            serving: What it is answered with.
+        """
+        if serving.features is not self._features:
+            self._learn(serving.features)
+        if call.protocol == "grpc":
+            return call.path in (self._path, f"/{OIP_SERVICE}/ModelInfer")
+        is_oip = call.path.startswith("/v2/") and call.path.endswith("/infer")
+        return is_oip or call.path == "/v1/predict"
 
     def route(self, call: Call, serving: Serving) -> Reply | Question:
         """What answers a request: a reply at once, or its rows.
@@ -120,22 +133,11 @@ class Router:
             self._models = (serving, {})
         known = self._models[1]
         if names not in known:
-            found = [self._named(name.strip(), serving) for name in names.split(",")]
+            found = [find_model(serving, name.strip()) for name in names.split(",")]
             if len(set(found)) < len(found):
                 raise Refused(INVALID_ARGUMENT, f"The models {show(names)} name one of them twice.")
             known[names] = found
         return known[names]
-
-    @staticmethod
-    def _named(name: str, serving: Serving) -> Served:
-        if name not in serving.by_name:
-            close = difflib.get_close_matches(name, serving.by_name, n=1)
-            hint = f" Did you mean {close[0]!r}?" if close else ""
-            raise Refused(
-                NOT_FOUND,
-                f"Model {show(name)} is not served.{hint} There are: {', '.join(serving.by_name)}.",
-            )
-        return serving.by_name[name]
 
     # ------------------------------------------------------------ HTTP
 

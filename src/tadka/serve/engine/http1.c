@@ -59,10 +59,19 @@ static const char *reason_of(uint32_t code) {
 
 /* ---------------------------------------------------------------- answers */
 
-static int put(td_connection *connection, const void *data, size_t size) {
+/* Room behind what is unsent. What was sent before it is given up when that is worth the move. */
+static int make_room(td_connection *connection, uint64_t size) {
+    if (connection->out_start && connection->out_start >= connection->out_size) {
+        memmove(connection->out, connection->out + connection->out_start, connection->out_size);
+        connection->out_start = 0;
+    }
     const uint64_t end = (uint64_t)connection->out_start + connection->out_size;
-    if (td_reserve(connection, &connection->out, &connection->out_room, end + size)) return -1;
-    memcpy(connection->out + end, data, size);
+    return td_reserve(connection, &connection->out, &connection->out_room, end + size);
+}
+
+static int put(td_connection *connection, const void *data, size_t size) {
+    if (make_room(connection, size)) return -1;
+    memcpy(connection->out + connection->out_start + connection->out_size, data, size);
     connection->out_size += (uint32_t)size;
     td_dirty(connection);
     return 0;
@@ -83,8 +92,7 @@ static int put_answer(td_connection *connection, uint32_t code, td_bytes type, t
     size += snprintf(head + size, sizeof head - (size_t)size, "\r\n");
     const uint32_t body_size = has_content && !is_head_request ? body.size : 0;
     /* Room for all at once: an answer is there as a whole or not at all. */
-    const uint64_t end = (uint64_t)connection->out_start + connection->out_size;
-    if (td_reserve(connection, &connection->out, &connection->out_room, end + (uint64_t)size + body_size)) return -1;
+    if (make_room(connection, (uint64_t)size + body_size)) return -1;
     (void)put(connection, head, (size_t)size);
     if (body_size) (void)put(connection, body.data, body_size);
     return 0;
@@ -300,7 +308,7 @@ static void complete(td_connection *connection) {
     connection->step = HEAD;
     stream->is_ended = 1;
     if (!td_stream_complete(stream)) return;
-    connection->is_final |= !connection->keeps_alive;
+    connection->is_final |= !connection->keeps_alive || connection->transport->is_draining;
     const td_bytes text = TD_TEXT("{\"error\": \"the queue of the server is full\"}");
     const int failed = put_answer(connection, 503, TD_TEXT("application/json"), text, stream->is_head_request);
     td_stream_release(stream);
@@ -396,8 +404,9 @@ static int read_chunk_size(td_connection *connection, td_rest *rest) {
 }
 
 static int read_chunk_end(td_connection *connection, td_rest *rest) {
-    if (rest->end - rest->at < 2 && (rest->at == rest->end || *rest->at == '\r')) return 0;
-    if (memcmp(rest->at, "\r\n", 2)) return refuse(connection, (td_fault){400, "a chunk is longer than its size"});
+    const size_t left = (size_t)(rest->end - rest->at);
+    if (memcmp(rest->at, "\r\n", left < 2 ? left : 2)) return refuse(connection, (td_fault){400, "a chunk is longer than its size"});
+    if (left < 2) return 0;
     rest->at += 2;
     connection->step = CHUNK_SIZE;
     return 1;

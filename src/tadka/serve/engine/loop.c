@@ -69,6 +69,10 @@ void td_close(td_connection *connection) {
     connection->session = NULL;
     td_release(connection, &connection->in, &connection->in_room);
     td_release(connection, &connection->out, &connection->out_room);
+    /* Somebody else may hold the socket, such as a process that a model has forked. Closing it would then leave it in
+       epoll, with a pointer to what is freed soon, and its client without an end. */
+    (void)epoll_ctl(transport->epoll, EPOLL_CTL_DEL, connection->descriptor, NULL);
+    (void)shutdown(connection->descriptor, SHUT_RDWR);
     close(connection->descriptor);
     connection->is_closed = 1;
     transport->counts->closed++;
@@ -100,7 +104,7 @@ int td_transport_adopt(td_transport *transport, int descriptor) {
     const int on = 1;
     td_connection *connection = NULL;
     if (!transport->is_draining && transport->num_connections < transport->limits.max_connections && flags >= 0 &&
-        fcntl(descriptor, F_SETFL, flags | O_NONBLOCK) == 0)
+        fcntl(descriptor, F_SETFL, flags | O_NONBLOCK) == 0 && fcntl(descriptor, F_SETFD, FD_CLOEXEC) == 0)
         connection = calloc(1, sizeof *connection);
     if (!connection) {
         close(descriptor);
@@ -410,8 +414,11 @@ int td_transport_poll(td_transport *transport, int64_t timeout_ns) {
     int bits = 0;
     flush_all(transport);
     const int num = epoll_wait(transport->epoll, events, EVENTS, timeout_ns ? wait_ms(transport, timeout_ns) : 0);
+    const uint64_t before = transport->now;
     transport->now = td_now_ns();
     if (num < 0 && errno != EINTR) return -errno;
+    /* After a long time without polling, what clients sent meanwhile is read before they are judged. */
+    if (transport->now - before > 2 * transport->sweep_ns) transport->next_sweep_ns = transport->now + 1;
     if (transport->ready) read_ready(transport);
     for (int k = 0; k < num; k++) {
         const uint32_t what = events[k].events;

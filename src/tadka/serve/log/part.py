@@ -87,15 +87,18 @@ class Part:
             positions: How far the rings are safe with this batch, by their identities.
 
         Raises:
-            OSError: It cannot be written; the part is as it was.
+            OSError: It cannot be written; the part is as it was, as after any other error.
         """
         if self.num_bytes == 0:  # the schema goes before the first batch
             ipc = require("pyarrow.ipc", extra="arrow")
+            self._sink = io.BytesIO()  # not the one of a stream whose first batch failed
             self._stream = ipc.new_stream(self._sink, self._schema)
-        self._stream.write_batch(batch, custom_metadata={_POSITIONS: json.dumps(positions)})
-        data = memoryview(self._sink.getvalue())
-        self._sink.seek(0)
-        self._sink.truncate()
+        try:
+            self._stream.write_batch(batch, custom_metadata={_POSITIONS: json.dumps(positions)})
+            data = memoryview(self._sink.getvalue())
+        finally:
+            self._sink.seek(0)
+            self._sink.truncate()
         end = self.num_bytes
         try:
             while data:
@@ -119,6 +122,7 @@ class Part:
 
         Raises:
             DataError: The file cannot be written, for example as the disk is full; the part stays.
+            OSError: The part cannot be opened at present; it stays.
         """
         ipc = require("pyarrow.ipc", extra="arrow")
         target = self.path.with_suffix("")
@@ -135,7 +139,11 @@ class Part:
         return num_rows
 
     def positions(self) -> dict[str, int]:
-        """How far the rings are safe with this part, by their identities."""
+        """How far the rings are safe with this part, by their identities.
+
+        Raises:
+            OSError: The part cannot be opened at present.
+        """
         last: dict[str, int] = {}
         for _, found in _read(self.path):
             last = found
@@ -189,7 +197,12 @@ def _read(path: Path) -> Iterator[tuple["pa.RecordBatch", dict[str, int]]]:
     pa = require("pyarrow", extra="arrow")
     ipc = require("pyarrow.ipc", extra="arrow")
     try:
-        with pa.memory_map(str(path)) as file, ipc.open_stream(file) as stream:
+        mapped = pa.memory_map(str(path))
+    except FileNotFoundError:  # somebody has deleted it
+        return
+    # Any other reason why it cannot be opened may pass; only what it holds can be a torn end.
+    try:
+        with mapped as file, ipc.open_stream(file) as stream:
             while True:
                 batch, metadata = stream.read_next_batch_with_custom_metadata()
                 batch.validate(full=True)

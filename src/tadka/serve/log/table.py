@@ -129,6 +129,10 @@ def _times(value: Any) -> Any:
 def _text(row: Any, name: str) -> str | None:
     try:
         value = getattr(row, name)
-        return None if value is None else str(value)
+        text = None if value is None else str(value)
     except Exception:  # noqa: BLE001 - the user's own property; the log has the message
         return None
+    if text is None or text.isascii():
+        return text
+    # Half of a surrogate pair, as of a text that was cut, is no UTF-8: it is written as an escape.
+    return text.encode("utf-8", "backslashreplace").decode("utf-8")

@@ -22,14 +22,12 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 from tadka.core.error import ConfigError, DataError, NotFound, TadkaError
 from tadka.core.extra import require
 from tadka.features.features import Features
-from tadka.features.locate import find_class
 from tadka.serve.board import Board
 from tadka.serve.log.part import Part, left_parts
 from tadka.serve.log.ring import LogRow, Ring
 from tadka.serve.log.table import VERSION, LogTable, own_columns
 from tadka.serve.order import Order
 from tadka.serve.process import DRAIN, FAILURE_STATUS, READY, begin, failure_message, read_order
-from tadka.serve.store.store import Store
 from tadka.storage.format import read_piece, scan
 
 if TYPE_CHECKING:
@@ -92,11 +90,7 @@ class LogWriter:
         self._lost_rows = 0
         self._next_warning_s = 0.0
         for part in left_parts(self._directory):
-            positions = part.positions()
-            for ring in self._rings:
-                if ring.identity in positions:
-                    ring.commit(positions[ring.identity])
-            self._publish(part)
+            self._take_over(part)
 
     def run(self, control: socket.socket) -> None:
         """Writes until it is asked to end, then what is left in the rings.
@@ -157,14 +151,27 @@ class LogWriter:
     def _has_rows(self) -> bool:
         return any(ring.taken != ring.head for ring in self._rings)
 
+    def _take_over(self, part: Part) -> None:
+        """Publishes what a dead writer left, and goes on where it ended."""
+        try:
+            positions = part.positions()
+        except OSError as error:
+            # Better some rows of this server twice, if it was its writer, than no log at all.
+            self._keep(part, error)
+            return
+        for ring in self._rings:
+            if ring.identity in positions:
+                ring.commit(positions[ring.identity])
+        self._publish(part)
+
     def _write(self, rows: list[LogRow], taken: list[list[LogRow]]) -> None:
-        pa = require("pyarrow", extra="arrow")
         try:
             if self._part is None:
                 self._part = Part.create(self._directory, self._table.schema, self._clock())
             positions = {ring.identity: ring.taken for ring in self._rings}
             self._part.append(self._table.batch(rows), positions)
-        except (OSError, pa.ArrowException) as error:
+        # Whatever it is: rows that are taken and not committed would come to every next writer.
+        except Exception as error:  # noqa: BLE001
             for ring, lost in zip(self._rings, taken, strict=True):
                 ring.lose(len(lost))
             self._lost_rows += len(rows)
@@ -187,10 +194,15 @@ class LogWriter:
                 raise DataError(f"{str(part.path)!r} cannot be published: the disk is full.")
             part.publish()
         except (OSError, DataError) as error:
-            if not self._waiting:
-                _log.warning("%s The rows stay in %r until it can.", error, part.path.name)
-            self._waiting.append(part)
-            self._next_try_s = self._clock() + _RETRY_S
+            self._keep(part, error)
+
+    def _keep(self, part: Part, error: OSError | DataError) -> None:
+        if not self._waiting:
+            _log.warning(
+                "%s. The rows stay in %r until it can.", str(error).rstrip("."), part.path.name
+            )
+        self._waiting.append(part)
+        self._next_try_s = self._clock() + _RETRY_S
 
 
 def check_log_directory(path: str | Path) -> None:
@@ -291,14 +303,10 @@ def _writer_of(order: Order) -> LogWriter:
     assert order.rings is not None
     check_log_directory(config.log)
     rings = [Ring(order.rings, index) for index in range(config.num_workers)]
-    features = order.features
-    if features is None:
-        given = config.features
-        features = Store(config.store).features() if given is None else find_class(given)
     return LogWriter(
         rings,
         config.log,
-        features,
+        order.feature_class(),
         rotate_s=config.log_rotate_s,
         rotate_bytes=config.log_rotate_bytes,
         board=Board(config.num_workers, order.board),

@@ -37,6 +37,19 @@ class ModelError(StageError):
     """A user's model raises, or gives something that is no score."""
 
 
+def error_text(error: BaseException) -> str:
+    """What an exception says, as text that can be encoded, whatever the class of it does.
+
+    Args:
+        error: Of the user's code.
+    """
+    try:
+        text = str(error)
+    except Exception as broken:  # noqa: BLE001 - its __str__ is the user's own code
+        text = f"(its __str__ raises {type(broken).__name__})"
+    return text.encode("utf-8", "backslashreplace").decode()
+
+
 class PythonModel:
     """A Python object as a model of a feature class.
 
@@ -190,15 +203,18 @@ class PythonModel:
         num_rows = len(inputs) if self.input != "sparse" else inputs.shape[0]
         try:
             result = self._call(inputs)
+            if hasattr(result, "detach"):  # a tensor that knows its gradient is no array
+                result = result.detach().cpu()  # where what failed on a GPU shows
         except Exception as error:  # the user's own code, of any kind
-            raise ModelError(f"{self} raises {type(error).__name__}: {error}") from error
-        if hasattr(result, "detach"):  # a tensor that knows its gradient is no array
-            result = result.detach().cpu()
+            raise ModelError(
+                f"{self} raises {type(error).__name__}: {error_text(error)}"
+            ) from error
         try:
             scores: Scores = np.asarray(result, np.float64)
-        except (TypeError, ValueError) as error:
+        except Exception as error:  # the result's own __array__, of any kind
             raise ModelError(
-                f"{self} gives {type(result).__name__!r}, which is no array of numbers: {error}."
+                f"{self} gives {type(result).__name__!r}, which is no array of numbers: "
+                f"{error_text(error)}."
             ) from error
         if scores.shape in {(num_rows, 2), (num_rows, 1)}:
             scores = scores[:, -1]
@@ -233,8 +249,8 @@ class PythonModel:
         except Exception as error:  # __getstate__ of the user's class may raise anything
             raise DataError(
                 f"The model's object, a {type(self.object).__name__!r}, cannot be pickled: "
-                f"{type(error).__name__}: {error}. Keep open files, locks and connections out of "
-                "it, or give its class a __getstate__ that leaves them out."
+                f"{type(error).__name__}: {error_text(error)}. Keep open files, locks and "
+                "connections out of it, or give its class a __getstate__ that leaves them out."
             ) from error
         record: dict[str, Any] = {
             "kind": KIND,
@@ -325,8 +341,9 @@ def _unpickle(place: Path, content: bytes) -> Any:
         ) from error
     except Exception as error:  # whatever the code in the pickle does
         raise DataError(
-            f"File {str(place / PICKLE)!r} cannot be unpickled: {type(error).__name__}: {error}. "
-            "Install the versions of the libraries that it was saved with, or save it again."
+            f"File {str(place / PICKLE)!r} cannot be unpickled: {type(error).__name__}: "
+            f"{error_text(error)}. Install the versions of the libraries that it was saved with, "
+            "or save it again."
         ) from error
 
 

@@ -3,15 +3,18 @@
 A worker compares one mapped word with the one it saw last. Where it differs, the worker reads
 state.json once. Versions that are in memory already, as after a rollback, are swapped in at once,
 without opening a file; others are loaded and tried by a thread of low priority first, while the old
-ones answer. A version that cannot be loaded changes nothing but `Live.failure`.
+ones answer. A version that cannot be loaded changes nothing but `Live.failure`, and is tried again
+after a while.
 """
 
 import contextlib
+import logging
 import mmap
 import os
 import threading
+import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TypeAlias
@@ -19,14 +22,20 @@ from typing import TypeAlias
 from tadka.core.error import ConfigError, DataError
 from tadka.features.features import Features
 from tadka.scoring.model import Model
-from tadka.serve.store.custom import PythonModel, load_any, score_each
+from tadka.serve.store.custom import PythonModel, error_text, load_any, score_each
 from tadka.serve.store.requests import REQUESTS, read_requests
 from tadka.serve.store.state import State, Traffic, bucket_of, key_bytes, model_seed, thresholds_of
 from tadka.serve.store.store import STATE, WORD, WORD_BYTES, Store
 from tadka.serve.store.warmup import replay, touch
 
+RETRY_S = 30.0
+"""After which what could not be loaded is tried again."""
+
+_FEW_REQUESTS = 64
 _NICE = 10
 """Of the thread that loads: answers come first."""
+
+_logger = logging.getLogger("tadka.serve")
 
 _Key: TypeAlias = tuple[str, int]
 """Model and version."""
@@ -127,6 +136,9 @@ class Serving:
 class Live:
     """What a worker serves now, and how it follows the store.
 
+    Where a version cannot be loaded at the beginning, the one that its alias had before is served,
+    if there is one: a worker that is started anew can do what those beside it do.
+
     Args:
         store: The store, or its folder.
         features: The feature class; None imports the one that the store was published with.
@@ -139,7 +151,7 @@ class Live:
     Raises:
         NotFound: The store is empty and no class was given, or a file is missing.
         ConfigError: The class cannot be imported, or is not the store's.
-        DataError: state.json or a version is damaged.
+        DataError: state.json is damaged, or a version without one before it.
     """
 
     def __init__(
@@ -161,14 +173,16 @@ class Live:
         self._map_word()
         self._seen = self._read_word()
         self._state_file = _identity(self._store.path / STATE)
-        self._state = self._store.state()
-        self._wanted = self._state.generation
+        state = self._store.state()
+        self._wanted: State | None = state  # None after close
         self._features = self._store.features() if features is None else features
         self.failure: str | None = None
-        self._load(_answering(self._state))
+        self._failed_s: float | None = None  # when it failed, where it is to be tried again
+        self._state = self._load_first(state)
         self.current = self._serving(self._state)
-        with self._lock:
-            self._start(self._state)
+        if self._state is state:
+            with self._lock:
+                self._start(state)
 
     # Following the store.
 
@@ -196,30 +210,40 @@ class Live:
             try:
                 state = self._store.state()
             except DataError as error:
-                self.failure = str(error)
+                self._keep_failure(str(error))
                 return
-            if state.generation == self._wanted:
+            if state == self._wanted:
+                if self._state is self._wanted:
+                    self.failure = self._failed_s = None
+                elif self._is_retry_due():
+                    self._failed_s, self._wanted = None, state
+                    self._start(state)
                 return
             if not state.models and self._state.models:
-                self.failure = (
+                self._keep_failure(
                     f"Store {str(self._store.path)!r} has lost its {STATE}; what it said is served."
                 )
                 return
-            if state.generation < self._wanted:  # another store in its place: equal numbers lie
-                self._models.clear()
-            self._wanted = state.generation
+            if self._wanted is not None and state.generation <= self._wanted.generation:
+                self._models = {}  # another store in its place: equal numbers lie
+            self._failed_s, self._wanted = None, state
             if _answering(state) <= self._models.keys():
                 self._swap(state)
             self._start(state)
 
     def check_file(self) -> None:
-        """Refreshes where state.json is another file than the one read last.
+        """Refreshes where state.json is another file than the one read last, or a load failed.
 
         The word is written after the file; a writer killed between the two loses it. Called about
-        once a second this heals that, for the price of two looks at the folder.
+        once a second this heals that, for the price of two looks at the folder. What failed is
+        tried again after `RETRY_S`.
         """
+        word_file = self._word_file
         self._map_word()
-        if _identity(self._store.path / STATE) != self._state_file:
+        if word_file is not None and self._word_file != word_file:  # a store keeps its own for ever
+            with self._lock:
+                self._models, self._wanted = {}, None
+        if self._is_retry_due() or _identity(self._store.path / STATE) != self._state_file:
             self.refresh()
 
     def wait(self, timeout_s: float | None = None) -> bool:
@@ -239,7 +263,7 @@ class Live:
     def close(self) -> None:
         """Follows the store no longer; what is served can still be used."""
         with self._lock:
-            self._target, self._wanted = None, -1
+            self._target = self._wanted = self._failed_s = None
             self._word = None  # the last reference: unmaps it
 
     def _map_word(self) -> None:
@@ -257,6 +281,28 @@ class Live:
         return 0 if self._word is None else self._word[0]
 
     # Loading.
+
+    def _load_first(self, state: State) -> State:
+        """Loads a state, or what of it can be loaded with the versions before those that cannot.
+
+        Returns:
+            The state that can be served.
+        """
+        found = state
+        for key in sorted(_answering(state)):
+            try:
+                self._load({key})
+            except Exception as error:  # users' code
+                before = _stepped_back(found, *key)
+                if before is None or key in _answering(before):
+                    raise
+                try:
+                    self._load(_answering(before) - _answering(found))
+                except Exception:  # noqa: BLE001 - the same; the first is what is to be repaired
+                    raise error from None
+                found = replace(before, generation=max(state.generation - 1, 0))
+                self._fail(state, error)
+        return found
 
     def _start(self, state: State) -> None:
         """Loads what a state lacks in the background; a thread that is at work does it next."""
@@ -282,43 +328,60 @@ class Live:
                 self._fail(state, error)
                 continue
             with self._lock:
-                if state.generation == self._wanted != self.current.generation:
+                if state is self._wanted and state is not self._state:
                     self._swap(state)
             for key in _standing_by(state):
-                if state.generation == self._wanted:
+                if state is self._wanted:
                     # What a rollback would want; if it fails, that is said when it is wanted.
                     with contextlib.suppress(Exception):
                         self._load({key})
 
     def _load(self, wanted: set[_Key]) -> None:
         """Brings versions into memory, tried and ready to answer."""
-        for model, version in sorted(wanted - self._models.keys()):
+        models = self._models  # another dict takes its place when another store does
+        for model, version in sorted(wanted - models.keys()):
             place = self._store.version_path(model, version)
             loaded = load_any(place, self._features)
             touch(loaded)
-            replay(loaded, read_requests(place / REQUESTS), repr(str(place / REQUESTS)))
+            # It was tried with all of them when it was published; here a few wake it up.
+            few = read_requests(place / REQUESTS)[:_FEW_REQUESTS]
+            replay(loaded, few, repr(str(place / REQUESTS)))
             with self._lock:
-                self._models[model, version] = loaded
+                models[model, version] = loaded
 
     def _fail(self, state: State, error: Exception) -> None:
         with self._lock:
-            if state.generation == self._wanted:
-                self.failure = f"Generation {state.generation} is not served: {error}"
+            if state is self._wanted:
+                self._keep_failure(
+                    f"Generation {state.generation} is not served: {error_text(error)}"
+                )
+
+    def _keep_failure(self, why: str) -> None:
+        """Says why the newest state is not served: once, until it is another reason."""
+        if why != self.failure:
+            _logger.error("%s", why)
+        self.failure = why
+        self._failed_s = time.monotonic()
+
+    def _is_retry_due(self) -> bool:
+        failed_s = self._failed_s
+        return failed_s is not None and time.monotonic() - failed_s >= RETRY_S
 
     def _swap(self, state: State) -> None:
         """Serves a state whose versions are in memory. The lock is held."""
         try:
             serving = self._serving(state)
-        except ConfigError as error:
+            if self.on_swap is not None:
+                self.on_swap(serving)
+        except Exception as error:  # noqa: BLE001 - nothing may end what answers
             self._fail(state, error)
             return
         self._before = _answering(self._state)
-        self._state, self.current, self.failure = state, serving, None
+        self._state, self.current = state, serving
+        self.failure = self._failed_s = None
         kept = _answering(state) | _standing_by(state) | self._before
         for key in self._models.keys() - kept:
             del self._models[key]
-        if self.on_swap is not None:
-            self.on_swap(serving)
 
     def _serving(self, state: State) -> Serving:
         models = tuple(self._served(name, state.models[name]) for name in sorted(state.models))
@@ -371,6 +434,19 @@ def _standing_by(state: State) -> set[_Key]:
         for alias in (*traffic.split, *traffic.shadow)
         if alias in traffic.previous
     }
+
+
+def _stepped_back(state: State, model: str, version: int) -> State | None:
+    """A state that answers with the version before another one; None where there is none."""
+    traffic = state.models[model]
+    aliases = [
+        alias for alias in (*traffic.split, *traffic.shadow) if traffic.aliases[alias] == version
+    ]
+    if any(alias not in traffic.previous for alias in aliases):
+        return None
+    before = {alias: traffic.previous[alias] for alias in aliases}
+    changed = replace(traffic, aliases={**traffic.aliases, **before})
+    return replace(state, models={**state.models, model: changed})
 
 
 def _identity(file: Path, *, is_content: bool = True) -> tuple[int, ...] | None:

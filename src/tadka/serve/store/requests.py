@@ -70,8 +70,8 @@ def read_logged(folder: Path) -> list[bytes]:
     """
     messages: dict[Any, None] = {}  # several models, and shadows, log the same request
     try:
-        files = sorted(folder.glob("*.arrow"), key=lambda file: file.stat().st_mtime_ns)
-    except FileNotFoundError:  # deleted while we looked
+        files = sorted(folder.glob("*.arrow"), key=_changed_ns)
+    except FileNotFoundError:  # the folder was deleted while we looked
         return []
     for file in reversed(files):
         try:
@@ -87,6 +87,14 @@ def read_logged(folder: Path) -> list[bytes]:
         if len(messages) >= MAX_REQUESTS:
             break
     return [message for message in messages if isinstance(message, bytes)][:MAX_REQUESTS]
+
+
+def _changed_ns(file: Path) -> int:
+    """When a file was written; 0 where it was deleted while we looked."""
+    try:
+        return file.stat().st_mtime_ns
+    except OSError:
+        return 0
 
 
 def _pieces(uri: str) -> Iterator["pa.Table"]:

@@ -18,7 +18,7 @@ from tadka.features.wire import BYTES, END_GROUP, FIXED32, FIXED64, GROUP, MAX_D
 from tadka.serve.board import NUM_ARMS
 
 try:
-    from tadka.features.native import hash_text
+    from tadka.features.native import hash_text as hash_text
 except ImportError:  # built without a compiler: the same numbers, slower
     hash_text = plain_hash_text
 

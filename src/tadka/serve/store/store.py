@@ -20,6 +20,7 @@ import filecmp
 import json
 import os
 import secrets
+import shlex
 import shutil
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -33,6 +34,8 @@ from tadka.features.features import Features
 from tadka.features.locate import find_class
 from tadka.scoring.model import Model
 from tadka.scoring.record import RECORD, read_record
+from tadka.serve.config import ServeConfig
+from tadka.serve.prediction import service_proto
 from tadka.serve.store.custom import PythonModel, load_any
 from tadka.serve.store.requests import (
     MAX_REQUESTS,
@@ -85,7 +88,7 @@ class Published:
 
 
 @dataclass(frozen=True)
-class Row:
+class AliasRow:
     """One alias of one model, for display.
 
     Args:
@@ -163,8 +166,7 @@ class Store:
         saved = self._saved_class(self.state())
         if saved is None:
             raise NotFound(
-                f"Store {str(self.path)!r} serves nothing yet. Run: tadka serve publish MODEL_DIR "
-                f"--store {self.path}."
+                f"Store {str(self.path)!r} serves nothing yet. Run: {publish_command(self.path)}."
             )
         try:
             return find_class(saved["class"])
@@ -174,7 +176,7 @@ class Store:
                 "Start where the module can be found, or give the class (features=, or --features)."
             ) from error
 
-    def status(self) -> list[Row]:
+    def status(self) -> list[AliasRow]:
         """Every alias of every model.
 
         Raises:
@@ -188,7 +190,7 @@ class Store:
                 except TadkaError:
                     record = {"kind": "damaged", "metrics": {}}
                 rows.append(
-                    Row(
+                    AliasRow(
                         model,
                         alias,
                         version,
@@ -230,8 +232,8 @@ class Store:
 
         Raises:
             NotFound: There is no model in the directory, or a file is missing.
-            ConfigError: A name is no name, or the model is of another feature class than the
-                store's; the message says what differs.
+            ConfigError: A name is no name, the feature class cannot be served, or it is another
+                one than the store's; the message says what differs.
             DataError: A file is damaged, a request has no score in [0, 1], or the store cannot be
                 written. The store serves what it served.
         """
@@ -256,6 +258,7 @@ class Store:
                 _copy(source, aside)
             loaded = _load(aside, source, features)
             assert loaded.features is not None
+            service_proto(loaded.features)  # which refuses a class that has no service
             self._check_class(state, source, loaded.features)
             messages, where = self._requests(requests, loaded, loaded.features)
             try:
@@ -266,11 +269,7 @@ class Store:
                 write_requests(aside / REQUESTS, messages)
                 _write_class(aside / CLASS, loaded.features)
                 _sync_tree(aside)
-
-            def pointed(traffic: Traffic | None, version: int) -> Traffic:
-                return _pointed(traffic, alias, version)
-
-            changed, version = self._add(model, aside, source, loaded.features, pointed)
+            changed, version = self._add(model, alias, aside, source, loaded.features)
         share = changed.models[model].split.get(alias, 0.0)
         return Published(model, alias, version, changed.generation, len(messages), True, share)
 
@@ -295,7 +294,7 @@ class Store:
             if before is None:
                 raise ConfigError(
                     f"Alias {alias!r} of model {name!r} had no version before {current}. Publish "
-                    "the version you want: tadka serve publish MODEL_DIR."
+                    f"the version you want: {publish_command(self.path)}."
                 )
             read_record(self.version_path(name, before))
             return replace(
@@ -366,10 +365,12 @@ class Store:
 
         Raises:
             ConfigError: `keep` is negative, or the model is unknown.
+            NotFound: There is no such store.
             DataError: A folder cannot be deleted.
         """
         if keep < 0:
             raise ConfigError(f"{keep} versions cannot be kept; it must be at least 0.")
+        self._check_exists()
         deleted = []
         with self._locked(), _writing(self.path):
             state = self.state()
@@ -485,45 +486,58 @@ class Store:
     def _add(
         self,
         model: str,
+        alias: str,
         aside: Path,
         source: Path,
         features: type[Features],
-        pointed: Callable[[Traffic | None, int], Traffic],
     ) -> tuple[State, int]:
-        """Makes a folder the next version of a model."""
+        """Makes a folder the next version of a model, to which the alias points."""
         with self._locked():
             state = self.state()  # another writer may have come first
             self._check_class(state, source, features)
             traffic = state.models.get(model)
             folder = self.path / model
+            last = traffic.last if traffic is not None else 0
+            version = 1 + max([last, *_versions(folder)])
+            changed = _changed(state, model, _pointed(traffic, alias, version))
+            place = self.version_path(model, version)
             with _writing(self.path):
                 folder.mkdir(exist_ok=True)
-                last = traffic.last if traffic is not None else 0
-                version = 1 + max([last, *_versions(folder)])
-                aside.rename(folder / str(version))
-                _sync(folder)
-                _sync(self.path)
-            return self._write(state, model, pointed(traffic, version)), version
+                aside.rename(place)
+            try:
+                with _writing(self.path):
+                    _sync(folder)
+                    _sync(self.path)
+                self._write(state, changed)
+            except BaseException:
+                with contextlib.suppress(OSError, DataError):
+                    if self.state() == state:  # nothing names the version
+                        place.rename(aside)
+                        folder.rmdir()  # fails where it has other versions
+                raise
+            return changed, version
 
-    def _change(self, model: str | None, change: Callable[[str, Traffic], Traffic]) -> State:
+    def _check_exists(self) -> None:
         if not self.path.is_dir():
             raise NotFound(
-                f"Store {str(self.path)!r} does not exist. Run: tadka serve publish MODEL_DIR "
-                f"--store {self.path}."
+                f"Store {str(self.path)!r} does not exist. Run: {publish_command(self.path)}."
             )
+
+    def _change(self, model: str | None, change: Callable[[str, Traffic], Traffic]) -> State:
+        self._check_exists()
         with self._locked():
             state = self.state()
             name = _name(state, self.path, model)
-            return self._write(state, name, change(name, state.models[name]))
+            changed = _changed(state, name, change(name, state.models[name]))
+            self._write(state, changed)
+            return changed
 
-    def _write(self, state: State, model: str, traffic: Traffic) -> State:
+    def _write(self, state: State, changed: State) -> None:
         """Replaces the state, then tells the workers."""
-        changed = State(state.generation + 1, {**state.models, model: traffic})
         self._bump(state.generation)  # a disk too full for the word shows before anything changed
         with publish_file(self.path / STATE) as file:
             file.write(changed.to_json().encode())
         self._bump(changed.generation)
-        return changed
 
     def _bump(self, generation: int) -> None:
         """Writes the generation word into its file, which is never replaced: workers map it."""
@@ -545,12 +559,25 @@ def _name(state: State, path: Path, model: str | None) -> str:
             raise ConfigError(
                 f"Store {str(path)!r} has several models: {known}. Name one (--model)."
             )
-        raise ConfigError(
-            f"Store {str(path)!r} has no model yet. Run: tadka serve publish MODEL_DIR."
-        )
+        raise ConfigError(f"Store {str(path)!r} has no model yet. Run: {publish_command(path)}.")
     if model not in state.models:
         raise ConfigError(f"Store {str(path)!r} has no model {model!r}; it has: {known}.")
     return model
+
+
+def publish_command(path: str | Path) -> str:
+    """What a user types to publish a model.
+
+    Args:
+        path: Of the store, which is named unless it is the default one.
+    """
+    option = "" if str(path) == ServeConfig.store else f" --store {shlex.quote(str(path))}"
+    return f"tadka serve publish MODEL_DIR{option}"
+
+
+def _changed(state: State, model: str, traffic: Traffic) -> State:
+    """The state that comes next."""
+    return State(state.generation + 1, {**state.models, model: traffic})
 
 
 def _pointed(traffic: Traffic | None, alias: str, version: int) -> Traffic:

@@ -9,7 +9,7 @@ import numpy as np
 
 from tadka.core.error import DataError
 from tadka.scoring.model import Model
-from tadka.serve.store.custom import PythonModel, score_each
+from tadka.serve.store.custom import PythonModel, error_text, score_each
 
 _FEW = 16
 """Requests after which the other threads of a worker get their turn."""
@@ -33,7 +33,9 @@ def replay(model: Model | PythonModel, messages: Sequence[bytes], where: str) ->
     for first in range(0, len(messages), _FEW):
         for place, found in enumerate(score_each(model, messages[first : first + _FEW]), first):
             if isinstance(found, Exception):
-                raise DataError(f"Request {place} of {where} has no score: {found}") from found
+                raise DataError(
+                    f"Request {place} of {where} has no score: {error_text(found)}"
+                ) from found
         time.sleep(0)  # a thread that answers requests may be waiting for the interpreter
 
 

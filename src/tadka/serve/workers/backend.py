@@ -27,7 +27,8 @@ except ImportError as error:
 _MAX_HEADER_BYTES = 64 << 10
 _MAX_BUFFERED_BYTES = 256 << 20
 _WRITE_S = 30
-_CURE = "Install libnghttp2 (apt-get install libnghttp2-dev) and then tadka again, or a wheel"
+CURE = "Install libnghttp2 (apt-get install libnghttp2-dev) and then tadka again, or a wheel"
+"""What helps where compiled modules are missing, to be put at the end of a message."""
 
 
 def nghttp2_version() -> str:
@@ -78,7 +79,7 @@ def choose_transport(config: ServeConfig) -> Literal["native", "grpcio"]:
     is_off = os.environ.get("TADKA_NATIVE") == "0"
     if config.transport == "native":
         if missing:
-            raise ConfigError(f"Transport 'native' cannot run: {missing}. {_CURE}.")
+            raise ConfigError(f"Transport 'native' cannot run: {missing}. {CURE}.")
         return "native"
     if config.transport == "auto" and not missing and not is_off:
         return "native"
@@ -89,14 +90,14 @@ def choose_transport(config: ServeConfig) -> Literal["native", "grpcio"]:
         if config.transport == "auto" and not is_off:
             raise MissingExtra(
                 f"The compiled server was not built ({missing}), and the other one cannot run: "
-                f"{error} {_CURE} for the compiled one.",
+                f"{error} {CURE} for the compiled one.",
                 name=error.name,
             ) from error
         raise
     if config.transport == "auto" and not is_off:
         warnings.warn(
             f"The compiled server was not built ({missing}): grpcio answers with equal scores, but "
-            f"some thirty times slower. {_CURE}. TADKA_NATIVE=0 turns this warning off.",
+            f"some thirty times slower. {CURE}. TADKA_NATIVE=0 turns this warning off.",
             RuntimeWarning,
             stacklevel=4,
         )

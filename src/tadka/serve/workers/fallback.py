@@ -14,7 +14,7 @@ from typing import Any
 
 from tadka.core.error import LaunchError
 from tadka.core.extra import require
-from tadka.serve.answer.call import OK, Call, is_request_id
+from tadka.serve.answer.call import MODELS, OK, REQUEST_ID, Call, is_request_id
 from tadka.serve.answer.handler import Handler
 from tadka.serve.config import ServeConfig
 from tadka.serve.workers.combiner import Combiner
@@ -174,9 +174,9 @@ class _Asked:
         door, arrived_ns = self._door, self._arrived_ns
         request_id = models = ""
         for key, value in self._details.invocation_metadata:
-            if key == "x-request-id":
+            if key == REQUEST_ID:
                 request_id = value if is_request_id(value) else ""
-            elif key == "tadka-models":
+            elif key == MODELS:
                 models = value
         left_s = context.time_remaining()
         if left_s is None or left_s > _FOREVER_S:

@@ -13,7 +13,9 @@ import threading
 import time
 import weakref
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import partial
+from pathlib import Path
 from typing import Literal
 
 from tadka.core.error import LaunchError, TadkaError
@@ -61,7 +63,7 @@ class Supervisor:
         self.error: TadkaError | None = None
         """Why the server cannot go on."""
         self.is_ready = False
-        self._config = config
+        self._config = _from_anywhere(config)
         self._transport = transport
         self._features = features
         self._held = held
@@ -80,6 +82,7 @@ class Supervisor:
         self._writer_is_ready = config.log is None
         self._writer_restarts = Restarts()
         self._writer_due_s: float | None = None
+        self._is_last_writer = False  # which is not replaced
         self._board_fd = Board.create(self._config.num_workers)
         self._rings_fd = None
         if self._config.log is not None:
@@ -305,7 +308,13 @@ class Supervisor:
 
     def _start_writer(self) -> None:
         self._writer_due_s = None
-        writer = self._make("tadka-serve-log", "tadka.serve.log.writer", 0)
+        try:
+            writer = self._make("tadka-serve-log", "tadka.serve.log.writer", 0)
+        except LaunchError as error:
+            if not self.is_ready and self._drain_until_s is None:
+                raise
+            self._restart_writer(str(error))
+            return
         self._writer = writer
         self._watch(writer.pidfd, self._bury_writer)
         self._watch(writer.control.fileno(), self._listen_to_writer)
@@ -324,32 +333,44 @@ class Supervisor:
         assert self._writer is not None
         self._forget(self._writer.pidfd)
         self._forget(self._writer.control.fileno())
-        end = self._writer.close()
+        pid, end = self._writer.pid, self._writer.close()
         self._writer = None
         if not self.is_ready and self._drain_until_s is None:
             raise end.failure or LaunchError(f"The log writer {end} before it was ready.")
         if self._drain_until_s is not None and end.status == 0:
             return
+        self._restart_writer(f"The log writer (process {pid}): {end}")
+
+    def _restart_writer(self, why: str) -> None:
+        """Sees to it that rows are written again, unless the server ends."""
+        if self._is_last_writer:
+            _log.error("%s. What it had not written of the log is lost.", why.rstrip("."))
+            return
         # Without end, as rows that nobody writes are dropped and counted, and answers go on.
         self._writer_due_s = time.monotonic() + self._writer_restarts.end()
-        _log.warning("The log writer %s. It is started again.", end)
+        _log.warning("%s. It is started again.", why.rstrip("."))
 
     def _end_writer(self) -> None:
         """Lets the log writer write what the workers left, and publish it."""
         if self._rings_fd is None:
             return
+        self._is_last_writer = True
         if self._writer is None:
             self._start_writer()
-        assert self._writer is not None
-        self._writer.send(DRAIN)
+        if self._writer is not None:
+            self._writer.send(DRAIN)
         until = time.monotonic() + _LOG_END_S
+        is_late = False
         while self._writer is not None:
-            wait_s = until - time.monotonic()
-            if wait_s <= 0:
-                _log.error("The log writer did not end in time; rows of the log are lost.")
+            now = time.monotonic()
+            # Who asked first asked for the calls; who asks again does not want to wait for this.
+            until = min([until, *(now + grace_s for grace_s in self._asked[1:])])
+            if now >= until:
+                if not is_late:
+                    is_late = True
+                    _log.warning("The log writer is still at work and is killed.")
                 self._writer.kill()
-                wait_s = _LOG_END_S
-            self._turn_once(wait_s)
+            self._turn_once(_KILL_S if now >= until else until - now)
 
     # ------------------------------------------------------------ the end
 
@@ -400,3 +421,18 @@ class Supervisor:
     def _tell(self, event: threading.Event) -> None:
         event.set()
         os.eventfd_write(self.news, 1)
+
+
+def _from_anywhere(config: ServeConfig) -> ServeConfig:
+    """The same settings for processes that start later, when this one may be in another folder."""
+    features = config.features
+    if features is not None:
+        module, colon, name = features.rpartition(":")
+        if module.endswith(".py"):
+            features = f"{Path(module).absolute()}{colon}{name}"
+    return replace(
+        config,
+        store=str(Path(config.store).absolute()),
+        log=None if config.log is None else str(Path(config.log).absolute()),
+        features=features,
+    )

@@ -11,7 +11,7 @@ from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
-from tadka.serve.answer.call import JSON, Call, is_request_id
+from tadka.serve.answer.call import JSON, MODELS, REQUEST_ID, Call, is_request_id
 from tadka.serve.config import ServeConfig
 from tadka.serve.tally import Tally
 from tadka.serve.workers.combiner import Combiner
@@ -166,7 +166,7 @@ class Connection(BaseHTTPRequestHandler):
             return
         arrived_ns = time.monotonic_ns()
         path, _, query = self.path.partition("?")
-        request_id = self.headers.get("x-request-id", "")
+        request_id = self.headers.get(REQUEST_ID, "")
         reply = self.server.combiner.ask(
             Call(
                 "http",
@@ -175,7 +175,7 @@ class Connection(BaseHTTPRequestHandler):
                 query,
                 self.headers.get("content-type", ""),
                 request_id if is_request_id(request_id) else "",
-                self.headers.get("tadka-models", ""),
+                self.headers.get(MODELS, ""),
                 body,
                 arrived_ns,
                 arrived_ns + self.server.config.deadline_ms * 1_000_000,

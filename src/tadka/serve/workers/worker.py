@@ -15,7 +15,6 @@ from collections.abc import Callable, Mapping
 from typing import Any, BinaryIO
 
 from tadka.core.error import LaunchError, TadkaError
-from tadka.features.locate import find_class
 from tadka.launch.child import die_with
 from tadka.serve.answer.handler import Handler
 from tadka.serve.board import Board
@@ -29,6 +28,7 @@ from tadka.serve.process import (
     failure_message,
     read_order,
 )
+from tadka.serve.store.custom import error_text
 from tadka.serve.store.live import Live
 from tadka.serve.store.store import Store
 from tadka.serve.workers.backend import make_loop, nghttp2_version
@@ -58,7 +58,9 @@ def main(head: Mapping[str, Any], order: BinaryIO) -> None:
     # The process boundary: the user's modules and models raise what they like.
     except Exception as error:  # noqa: BLE001
         traceback.print_exc()
-        _give_up(control, LaunchError(f"A worker failed: {type(error).__name__}: {error}"))
+        _give_up(
+            control, LaunchError(f"A worker failed: {type(error).__name__}: {error_text(error)}")
+        )
     try:
         serve()
     except BaseException:  # noqa: BLE001  the same
@@ -70,13 +72,10 @@ def main(head: Mapping[str, Any], order: BinaryIO) -> None:
 def _prepare(order: Order, control: socket.socket) -> Callable[[], None]:
     """Loads everything; what it gives serves until it is told to drain."""
     config = order.config
-    features = order.features
-    if features is None and config.features is not None:
-        features = find_class(config.features)
     board = Board(config.num_workers, order.board)
     board.workers[order.index]["pid"] = os.getpid()
     ring = None if order.rings is None else Ring(order.rings, order.index)
-    live = Live(Store(config.store), features)
+    live = Live(Store(config.store), order.feature_class())
     handler = Handler(
         live,
         board,
