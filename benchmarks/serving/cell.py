@@ -1,6 +1,6 @@
 """One server, measured once.
 
-python -m serving.cell closed|open|most METHOD DIRECTORY SECONDS [RATE]
+python -m serving.cell closed|open METHOD DIRECTORY SECONDS [RATE]
 """
 
 import os
@@ -29,13 +29,10 @@ def measure(
     scores = running.model_of(peer).predict(messages).tolist()
     bodies, path = running.bodies_of(peer, messages), running.path_of(peer)
     # tadka's answers end with the score, and must be right to the last bit, all of them.
-    # `most` measures a server of another model, without comparing.
-    is_checked = load != "most"
-    is_exact = bool(peer.store) and is_checked
-    ends = [struct.pack("<d", score) for score in scores] if is_exact else None
+    ends = [struct.pack("<d", score) for score in scores] if peer.store else None
     with running.server(peer, folder, server_core) as (process, port):
         running.wait_ready(process, peer, port, bodies[0], path)
-        apart = running.check(peer, port, bodies, path, scores) if is_checked else 0.0
+        apart = running.check(peer, port, bodies, path, scores)
         shape = running.ONE_CHANNEL if load == "open" else {}
         sender = running.load(peer, port, bodies, path, expected=ends, **shape)
         sender.run(seconds=WARM_UP_S, rate=float(rate))

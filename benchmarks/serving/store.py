@@ -44,5 +44,3 @@ def write_swap(directory: Path) -> None:
     for number, model in enumerate(two_models()):
         model.save(directory / f"swap-{number}")
     Store(directory / "swap-store").publish(directory / "swap-1", model="ctr")
-    # For the cell that measures the highest throughput.
-    (directory / "store").symlink_to(directory / "swap-store")

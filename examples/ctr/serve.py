@@ -144,9 +144,7 @@ def main() -> None:
         f"{found['rows']:,} rows over {found['transport']}, each with the bits of training, by "
         f"{', '.join(found['doors'])}"
     )
-    table = Table(
-        "version", "answered", "in the request log"
-    )
+    table = Table("version", "answered", "in the request log")
     for version, count in found["answered"].items():
         table.add_row(str(version), f"{count:,}", f"{found['logged'].get(version, 0):,}")
     console.print(table)

@@ -32,6 +32,8 @@ RETRY_S = 30.0
 """After which what could not be loaded is tried again."""
 
 _FEW_REQUESTS = 64
+"""That wake up a version: all have been tried when it was published."""
+
 _NICE = 10
 """Of the thread that loads: answers come first."""
 
@@ -343,7 +345,6 @@ class Live:
             place = self._store.version_path(model, version)
             loaded = load_any(place, self._features)
             touch(loaded)
-            # It was tried with all of them when it was published; here a few wake it up.
             few = read_requests(place / REQUESTS)[:_FEW_REQUESTS]
             replay(loaded, few, repr(str(place / REQUESTS)))
             with self._lock:
