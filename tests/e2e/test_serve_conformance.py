@@ -3,7 +3,6 @@
 import json
 import socket
 import struct
-from collections.abc import Iterator
 from datetime import datetime, timedelta
 from pathlib import Path
 
@@ -30,32 +29,11 @@ from tests.clients import (
     scores_of,
 )
 from tests.http2 import grpc_headers, grpc_message
-from tests.serving import Impression, make_store, serving
+from tests.serving import Impression
 
 ROWS = make_rows(64)
 TRUNCATED = ROWS[0].message[:-1]
 UNICODE = "naïve-☃-100%-\U0001f336"
-
-
-@pytest.fixture(scope="module")
-def fast(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    store = make_store(tmp_path_factory.mktemp("native"))
-    with serving(store.path, "native", Impression) as server:
-        yield server
-
-
-@pytest.fixture(scope="module")
-def fallback(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    store = make_store(tmp_path_factory.mktemp("fallback"))
-    with serving(store.path, "grpcio", Impression) as server:
-        yield server
-
-
-@pytest.fixture(params=["fast", "fallback"])
-def server(request: pytest.FixtureRequest) -> Server:
-    """Each of the two, started once for the whole file."""
-    found: Server = request.getfixturevalue(request.param)
-    return found
 
 
 @pytest.fixture

@@ -2,7 +2,7 @@
 
 import struct
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -26,27 +26,6 @@ from tests.serving import MODELS, Impression, Transport, make_model, make_store,
 ROWS = make_rows(100)
 EPOCH = datetime(1970, 1, 1)  # noqa: DTZ001  times in a row are naive and UTC
 OIP = "/inference.GRPCInferenceService"
-
-
-@pytest.fixture(scope="module")
-def fast(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    store = make_store(tmp_path_factory.mktemp("native"))
-    with serving(store.path, "native", Impression) as server:
-        yield server
-
-
-@pytest.fixture(scope="module")
-def fallback(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    store = make_store(tmp_path_factory.mktemp("fallback"))
-    with serving(store.path, "grpcio", Impression) as server:
-        yield server
-
-
-@pytest.fixture(params=["fast", "fallback"])
-def server(request: pytest.FixtureRequest) -> Server:
-    """Each of the two, started once for the whole file."""
-    found: Server = request.getfixturevalue(request.param)
-    return found
 
 
 def micros(row: Row) -> int:

@@ -4,7 +4,6 @@ All of it is of the native server; what grpcio does with it is others' work.
 """
 
 import contextlib
-from collections.abc import Iterator
 
 import pytest
 from hpack import Encoder
@@ -22,19 +21,11 @@ from tests.http2 import (
     pack,
     raw_frame,
 )
-from tests.serving import Impression, make_store, serving
 
 ROWS = make_rows(1)
 BODY = grpc_message(ROWS[0].message)
 BASE = grpc_headers(PATH)
 NO_ERROR, PROTOCOL_ERROR = 0, 1
-
-
-@pytest.fixture(scope="module")
-def fast(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    store = make_store(tmp_path_factory.mktemp("native"))
-    with serving(store.path, "native", Impression) as server:
-        yield server
 
 
 @pytest.mark.parametrize(

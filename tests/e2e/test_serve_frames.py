@@ -6,7 +6,7 @@ Most tests are of the native server alone; grpcio's own HTTP/2 is others' work.
 import contextlib
 import json
 import socket
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 import pytest
 from hpack import Encoder
@@ -37,32 +37,11 @@ from tests.http2 import (
     pack,
     raw_frame,
 )
-from tests.serving import Impression, make_model, make_store, serving
+from tests.serving import Impression, make_model
 
 ROWS = make_rows(300)
 BODY = grpc_message(ROWS[0].message)
 REFUSED_STREAM, CANCEL = 7, 8
-
-
-@pytest.fixture(scope="module")
-def fast(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    store = make_store(tmp_path_factory.mktemp("native"))
-    with serving(store.path, "native", Impression) as server:
-        yield server
-
-
-@pytest.fixture(scope="module")
-def fallback(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    store = make_store(tmp_path_factory.mktemp("fallback"))
-    with serving(store.path, "grpcio", Impression) as server:
-        yield server
-
-
-@pytest.fixture(params=["fast", "fallback"])
-def server(request: pytest.FixtureRequest) -> Server:
-    """Each of the two, started once for the whole file."""
-    found: Server = request.getfixturevalue(request.param)
-    return found
 
 
 def json_headers(size: int) -> list[Header]:

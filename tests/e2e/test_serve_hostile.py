@@ -55,13 +55,6 @@ def fallback(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
         yield server
 
 
-@pytest.fixture(params=["fast", "fallback"])
-def server(request: pytest.FixtureRequest) -> Server:
-    """Each of the two, started once for the whole file."""
-    found: Server = request.getfixturevalue(request.param)
-    return found
-
-
 @pytest.fixture
 def processes() -> list[psutil.Process]:
     return workers()

@@ -3,36 +3,13 @@
 import json
 import re
 import socket
-from collections.abc import Iterator
 
 import pytest
 
 from tadka.serve.server import Server
 from tests.clients import ask, http, json_row, make_rows
-from tests.serving import Impression, make_store, serving
 
 ROWS = make_rows(64)
-
-
-@pytest.fixture(scope="module")
-def fast(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    store = make_store(tmp_path_factory.mktemp("native"))
-    with serving(store.path, "native", Impression) as server:
-        yield server
-
-
-@pytest.fixture(scope="module")
-def fallback(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    store = make_store(tmp_path_factory.mktemp("fallback"))
-    with serving(store.path, "grpcio", Impression) as server:
-        yield server
-
-
-@pytest.fixture(params=["fast", "fallback"])
-def server(request: pytest.FixtureRequest) -> Server:
-    """Each of the two, started once for the whole file."""
-    found: Server = request.getfixturevalue(request.param)
-    return found
 
 
 def test_one_http_connection_serves_many_requests_and_errors_between_them(server: Server) -> None:

@@ -80,12 +80,12 @@ def publish_directory(uri: str | Path, *, replace: bool = False) -> Iterator[Pat
         try:
             with blame:
                 yield aside
-            _sync_tree(aside)
+            sync_tree(aside)
             _rename_directory(aside, target, uri, replace=replace)
         except BaseException:  # KeyboardInterrupt too: nothing may be left; it is raised on
             shutil.rmtree(aside, ignore_errors=True)
             raise
-        _sync(target.parent)
+        sync(target.parent)
 
 
 def _protocols(file_system: Any) -> tuple[str, ...]:
@@ -118,7 +118,7 @@ def _local_file(path: str) -> Iterator[BinaryIO]:
             file.close()
         os.unlink(aside)
         raise
-    _sync(folder)
+    sync(folder)
 
 
 @contextmanager
@@ -226,14 +226,16 @@ def _remove(path: Path) -> None:
         path.unlink(missing_ok=True)
 
 
-def _sync_tree(folder: Path) -> None:
+def sync_tree(folder: Path) -> None:
+    """Flushes every file below a folder, and the folders, to the disk."""
     for directory, _, names in os.walk(folder):
         for name in names:
-            _sync(Path(directory, name))
-        _sync(directory)
+            sync(Path(directory, name))
+        sync(directory)
 
 
-def _sync(path: str | Path) -> None:
+def sync(path: str | Path) -> None:
+    """Flushes a file or a folder to the disk."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)

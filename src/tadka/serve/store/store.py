@@ -54,7 +54,7 @@ from tadka.serve.store.state import (
     parse_split,
 )
 from tadka.serve.store.warmup import replay
-from tadka.storage.publish import publish_file
+from tadka.storage.publish import publish_file, sync, sync_tree
 
 STATE, WORD, LOCK, LOG = "state.json", "generation", "lock", "log"
 CLASS = "features.json"
@@ -268,7 +268,7 @@ class Store:
             with _writing(self.path):
                 write_requests(aside / REQUESTS, messages)
                 _write_class(aside / CLASS, loaded.features)
-                _sync_tree(aside)
+                sync_tree(aside)
             changed, version = self._add(model, alias, aside, source, loaded.features)
         share = changed.models[model].split.get(alias, 0.0)
         return Published(model, alias, version, changed.generation, len(messages), True, share)
@@ -506,8 +506,8 @@ class Store:
                 aside.rename(place)
             try:
                 with _writing(self.path):
-                    _sync(folder)
-                    _sync(self.path)
+                    sync(folder)
+                    sync(self.path)
                 self._write(state, changed)
             except BaseException:
                 with contextlib.suppress(OSError, DataError):
@@ -668,18 +668,3 @@ def _writing(path: Path) -> Iterator[None]:
                 "served. Free some space, for example with tadka serve prune."
             ) from error
         raise DataError(f"Store {str(path)!r} cannot be written: {error}.") from error
-
-
-def _sync_tree(folder: Path) -> None:
-    for place, _, names in os.walk(folder):
-        for name in names:
-            _sync(Path(place, name))
-        _sync(Path(place))
-
-
-def _sync(path: Path) -> None:
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
