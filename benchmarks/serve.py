@@ -38,7 +38,7 @@ CLOSED = {
 }
 OPEN = {
     "open_plan": "tadka, compiled plan",
-    "open_plan_coalesced": "tadka, compiled plan, --coalesce-us 1700",
+    "open_plan_coalesced": "tadka, compiled plan, --coalesce-us 1800",
     "open_python": "tadka, properties in Python",
 }
 RATE = 9_000

@@ -3,8 +3,8 @@
 The request, class and model size of the benchmark `serve` (2^20 float32 weights, 4 MiB a version),
 one server core, the load generator on another. Open loop: requests are sent on a schedule, and
 latency counts from there. Two rates: 9,000 and 50,000 a second. A separate process publishes two
-models in turn and prunes old versions; it has niceness 19 and, on a machine of two cores, the
-server's core: what it takes is part of the result. Every answer must end with the score of the
+models in turn and prunes old versions; it is scheduled as idle and has, on a machine of two cores,
+the server's core: what it takes is part of the result. Every answer must end with the score of the
 version that it names, bit for bit: an answer that mixes two versions is wrong and counts as failed.
 """
 
@@ -86,7 +86,7 @@ def remarks(bench: harness.Bench) -> list[str]:
         found.append(f"server cores at the {name} rate, without and with swaps: {shares}")
     apart = [v for name in RATES for v in bench.values(f"swap_{name}", "publisher_apart")]
     if apart:
-        where = "a core of its own" if all(apart) else "the server's core, at niceness 19"
+        where = "a core of its own" if all(apart) else "the server's core, scheduled as idle"
         found.append(f"the publisher ran on {where}")
     return found
 

@@ -396,19 +396,15 @@ def test_a_swap_while_another_is_loaded_wins(live: Live, store: Store, tmp_path:
 
 
 def test_loading_is_for_when_nobody_asks(store: Store, tmp_path: Path) -> None:
-    nice: list[int] = []
-    live = Live(
-        store,
-        Visit,
-        on_swap=lambda _: nice.append(os.getpriority(os.PRIO_PROCESS, threading.get_native_id())),
-    )
-    own = os.getpriority(os.PRIO_PROCESS, threading.get_native_id())
+    policies: list[int] = []
+    live = Live(store, Visit, on_swap=lambda _: policies.append(os.sched_getscheduler(0)))
+    own = os.sched_getscheduler(0)
     publish(store, tmp_path, 1.0)
 
     followed(live)
 
-    assert [max(own, 10)] == nice
-    assert own == os.getpriority(os.PRIO_PROCESS, threading.get_native_id())
+    assert policies == [os.SCHED_IDLE]
+    assert os.sched_getscheduler(0) == own != os.SCHED_IDLE
 
 
 # Who answers.

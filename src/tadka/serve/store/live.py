@@ -34,9 +34,6 @@ RETRY_S = 30.0
 _FEW_REQUESTS = 64
 """That wake up a version: all have been tried when it was published."""
 
-_NICE = 10
-"""Of the thread that loads: answers come first."""
-
 _logger = logging.getLogger("tadka.serve")
 
 _Key: TypeAlias = tuple[str, int]
@@ -316,8 +313,10 @@ class Live:
             self._thread.start()
 
     def _run(self) -> None:
-        with contextlib.suppress(OSError):  # a system that lets no thread be nice
-            os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _NICE)
+        # Answers come first. A merely nice thread that has begun its slice keeps the loop waiting
+        # for the rest of it, milliseconds; an idle one gives way at once.
+        with contextlib.suppress(OSError, AttributeError):  # not everywhere is it allowed, or Linux
+            os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))
         while True:
             with self._lock:
                 state, self._target = self._target, None

@@ -9,7 +9,6 @@ import select
 import socket
 import threading
 import time
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from tadka.core.error import LaunchError
@@ -18,6 +17,7 @@ from tadka.serve.answer.call import MODELS, OK, REQUEST_ID, Call, is_request_id
 from tadka.serve.answer.handler import Handler
 from tadka.serve.config import ServeConfig
 from tadka.serve.workers.combiner import Combiner
+from tadka.serve.workers.threads import Threads
 from tadka.serve.workers.webserver import WebServer
 
 NUM_THREADS = 4
@@ -54,7 +54,7 @@ class Fallback:
         self._door = _Door(grpc, self._combiner, config)
         host, family = _address(config.host)
         self._server = grpc.server(
-            ThreadPoolExecutor(NUM_THREADS, "tadka-grpc"),
+            Threads(NUM_THREADS, "tadka-grpc"),
             handlers=(self._door,),
             options=_options(config),
             maximum_concurrent_rpcs=config.max_queue,
@@ -127,9 +127,10 @@ class Fallback:
                     _logger.exception("The store cannot be looked at.")
 
 
-def _options(config: ServeConfig) -> list[tuple[str, int]]:
+def _options(config: ServeConfig) -> list[tuple[str, int | str]]:
     return [
         ("grpc.so_reuseport", 1),
+        ("grpc.optimization_target", "throughput"),
         ("grpc.max_receive_message_length", config.max_message_bytes),
         ("grpc.max_concurrent_streams", config.max_streams),
         ("grpc.max_connection_idle_ms", min(round(config.idle_s * 1000), 2**31 - 1)),

@@ -5,6 +5,7 @@ The order of the steps matters: be sure to die with the parent, and only then lo
 
 import atexit
 import contextlib
+import gc
 import os
 import signal
 import socket
@@ -62,6 +63,9 @@ def main(head: Mapping[str, Any], order: BinaryIO) -> None:
             control, LaunchError(f"A worker failed: {type(error).__name__}: {error_text(error)}")
         )
     try:
+        # The collector need not look again and again at what was made before the first request.
+        gc.collect()
+        gc.freeze()
         serve()
     except BaseException:  # noqa: BLE001  the same
         traceback.print_exc()
