@@ -30,6 +30,15 @@ def find_program(*names: str) -> str | None:
     return next((found for name in names if (found := shutil.which(name, path=PROGRAM_PATH))), None)
 
 
+def find_postgresql() -> Path | None:
+    """The folder of PostgreSQL's programs, where Debian puts them or where PATH has them."""
+    found = sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb"), key=str)
+    if found:
+        return found[-1].parent
+    initdb = find_program("initdb")
+    return None if initdb is None else Path(initdb).resolve().parent
+
+
 def missing_data(*folders: str) -> str | None:
     absent = [folder for folder in folders if not (DATA / folder).is_dir()]
     if absent:
@@ -102,6 +111,20 @@ def missing_node() -> str | None:
     return None
 
 
+def missing_spark() -> str | None:
+    if importlib.util.find_spec("pyspark") is None:
+        return "no pyspark; run: make setup"
+    if find_program("java") is None:
+        return "no Java; run: apt-get install openjdk-17-jre-headless"
+    return None
+
+
+def missing_postgresql() -> str | None:
+    if find_postgresql() is None:
+        return "no PostgreSQL; run: apt-get install postgresql"
+    return None
+
+
 def missing_gpu() -> str | None:
     if not any(Path("/dev").glob("nvidia[0-9]*")):
         return "no NVIDIA GPU"
@@ -116,6 +139,8 @@ NEEDS = {
     "needs_compiler": missing_compiler,
     "needs_http2": missing_http2,
     "needs_node": missing_node,
+    "needs_spark": missing_spark,
+    "needs_postgresql": missing_postgresql,
     "needs_gpu": missing_gpu,
 }
 MAY_BE_MISSING_IN_CI = {"needs_gpu"}
