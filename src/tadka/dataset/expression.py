@@ -2,27 +2,44 @@
 
 What an operator means is said once, here and on the page of the room, and holds on every engine:
 
-- A comparison with null is null; a comparison with NaN is false, `!=` included.
+- A comparison with NaN is false, `!=` included; any other with null is null.
 - Whole numbers that overflow, and divisions by zero, are errors; they neither wrap nor become null,
   infinite or NaN. `//` and `%` round down, as in Python.
+- Floating-point numbers may become infinite, and NaN where infinities are set off against each
+  other; 0.0 and -0.0 are one value.
 - Timestamps with and without a zone do not mix, and a timestamp in UTC has parts (a day, an hour)
   only in a zone that is named.
+- Engines evaluate the parts of a condition in any order. A division that only some rows can bear
+  belongs into `if_else`, of which each row evaluates the one branch that it takes.
 
 Whatever the engines would do differently is refused when the expression is made.
 """
 
 import datetime as dt
+import keyword
+import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from typing import Any, Generic, NoReturn, TypeVar
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from tadka.core.error import ConfigError
-from tadka.dataset.kind import BOOL, BYTES, DATE, FLOAT, INT, STRING, TIME, UTC, Kind, kind_of
+from tadka.dataset.kind import (
+    BOOL,
+    BYTES,
+    DATE,
+    FLOAT,
+    INT,
+    STRING,
+    TIME,
+    UTC,
+    Kind,
+    kind_of,
+    named_kind,
+)
 
 T = TypeVar("T")
 
-_LEAST_INT, _GREATEST_INT = -(2**63), 2**63 - 1
+_MOST_DAYS = 3_652_058  # from year 1 to the end of year 9999
 
 
 def days(count: float) -> dt.timedelta:
@@ -108,8 +125,14 @@ class Expression(Generic[T]):
         items = [_compared(self, value, "is_in") for value in values]
         if not items:
             raise ConfigError(f"is_in of {self} has no values; give at least one.")
-        if any(not isinstance(item, Literal) for item in items):
-            raise ConfigError(f"is_in of {self} takes constants; compare columns with == and |.")
+        for item in items:
+            if not isinstance(item, Literal):
+                raise ConfigError(
+                    f"is_in of {self} takes constants; compare columns with == and |."
+                )
+            if item.kind.is_int != self.kind.is_int:
+                _refuse("is_in", item, f"takes values of the type of {self}, {self.kind}")
+            _refuse_nan("is_in", item)
         return Call("is_in", (self, *items), BOOL)
 
     def between(self, low: object, high: object) -> "Expression[bool]":
@@ -175,7 +198,7 @@ class Expression(Generic[T]):
 
     def __sub__(self, other: object) -> "Expression[Any]":
         if isinstance(other, dt.timedelta):
-            return _shifted(self, -other)
+            return _shifted(self, other, sign=-1)
         return _arithmetic("-", self, other)
 
     def __rsub__(self, other: object) -> "Expression[Any]":
@@ -244,10 +267,14 @@ class Expression(Generic[T]):
         Args:
             zone: Name in the IANA data base, `"Asia/Tokyo"`.
         """
+        hint = "; it must be 'UTC' or an area and a place, such as 'Asia/Tokyo'."
+        if zone != "UTC" and (zone.startswith(("posix/", "right/")) or "/" not in zone):
+            # engines know EST, Factory and their like each in its way, or not at all
+            raise ConfigError(f"Time zone {zone!r} is not the same for every engine{hint}")
         try:
             ZoneInfo(zone)
         except (ZoneInfoNotFoundError, ValueError, OSError) as error:
-            raise ConfigError(f"Time zone {zone!r} is not known; 'Asia/Tokyo' would be.") from error
+            raise ConfigError(f"Time zone {zone!r} is not known{hint}") from error
         if self.kind != UTC:
             _refuse("in_zone", self, "takes timestamps in UTC (Column[Utc])")
         return Call("in_zone", (self, Literal(zone, STRING)), TIME)
@@ -335,9 +362,10 @@ class Expression(Generic[T]):
         float does, and no text becomes a number or a time.
 
         Args:
-            type_: `int`, `float`, `str`, or one of numpy's widths.
+            type_: `int`, `float`, `str` or one of numpy's widths, or a kind's name: `"int32"`.
         """
-        kind, _ = kind_of(type_, f"to() of {self}")
+        where = f"to() of {self}"
+        kind = named_kind(type_, where) if isinstance(type_, str) else kind_of(type_, where)[0]
         is_fine = (self.kind.is_number or self.kind == BOOL) and (
             kind.is_number or (kind == STRING and not self.kind.is_float)
         )
@@ -361,9 +389,11 @@ class Literal(Expression[T]):
     def __str__(self) -> str:
         value = self.value
         if isinstance(value, dt.datetime):
-            return f"utc({value.isoformat()!r})" if value.tzinfo else f"time({value.isoformat()!r})"
+            return f"{'time' if value.tzinfo is None else 'utc'}({value.isoformat()!r})"
         if isinstance(value, dt.date):
             return f"date({value.isoformat()!r})"
+        if isinstance(value, float) and not math.isfinite(value):
+            return f"float({str(value)!r})"
         return repr(value)
 
 
@@ -429,7 +459,14 @@ class Column(Expression[T]):
         )
 
     def __str__(self) -> str:
-        return self.name if self.relation is None else f"{self.relation.alias}.{self.name}"
+        is_plain = self.name.isidentifier() and not keyword.iskeyword(self.name)
+        if self.relation is None:
+            return self.name if is_plain else f"column({self.name!r})"
+        return (
+            f"{self.relation.alias}.{self.name}"
+            if is_plain
+            else f"{self.relation.alias}[{self.name!r}]"
+        )
 
 
 class Call(Expression[T]):
@@ -441,9 +478,7 @@ class Call(Expression[T]):
         kind: Of the result.
     """
 
-    def __init__(
-        self, operator: str, arguments: "tuple[Expression[Any], ...]", kind: Kind
-    ) -> None:
+    def __init__(self, operator: str, arguments: "tuple[Expression[Any], ...]", kind: Kind) -> None:
         self.operator = operator
         self.arguments = arguments
         self.kind = kind
@@ -460,7 +495,7 @@ class Call(Expression[T]):
         if self.operator in _INFIX:
             return f"{_operand(first)} {self.operator} {_operand(rest[0])}"
         if self.operator == "shift":
-            return f"{_operand(first)} + {rest[0]}"
+            return f"{_operand(first)} + {_span(self)}"
         if self.operator == "to":
             return f"{_operand(first)}.to({str(self.kind)!r})"
         if self.operator == "if_else":
@@ -529,7 +564,8 @@ class Sql(Expression[T]):
     def __init__(self, type_: Any, *, duckdb: str | None = None, spark: str | None = None) -> None:
         if duckdb is None and spark is None:
             raise ConfigError("Sql() has no text; give duckdb=, spark= or both.")
-        self.kind, _ = kind_of(type_, "Sql()")
+        named = isinstance(type_, str)
+        self.kind = named_kind(type_, "Sql()") if named else kind_of(type_, "Sql()")[0]
         self.texts = {
             name: text for name, text in (("duckdb", duckdb), ("spark", spark)) if text is not None
         }
@@ -547,10 +583,15 @@ def if_else(condition: Expression[bool], yes: object, no: object) -> Expression[
         yes: An expression or a constant.
         no: Of the same kind; one of the two must be an expression, or both constants of one type.
     """
+    condition = as_expression(condition)
     if condition.kind != BOOL:
         _refuse("if_else", condition, "takes a condition first")
-    first = as_expression(yes)
-    second = _compared(first, no, "if_else")
+    if isinstance(no, Expression):  # a constant follows the type of the other branch
+        second: Expression[Any] = no
+        first = _compared(second, yes, "if_else")
+    else:
+        first = as_expression(yes)
+        second = _compared(first, no, "if_else")
     return Call("if_else", (condition, first, second), _common([first, second], "if_else"))
 
 
@@ -617,17 +658,25 @@ def _converted(value: Any, kind: Kind) -> Any:
         return int(value) if is_whole and -limit <= value < limit else None
     if kind.is_float:
         is_number = isinstance(value, int | float) and not isinstance(value, bool)
-        return float(value) if is_number else None
+        try:
+            found = float(value) if is_number else None
+        except OverflowError:
+            return None
+        is_exact = isinstance(value, float) or found == value
+        return found if is_exact else None
     if kind in (TIME, UTC):
         if isinstance(value, dt.date) and not isinstance(value, dt.datetime):
             value = dt.datetime(value.year, value.month, value.day)  # noqa: DTZ001
-            return value.replace(tzinfo=dt.timezone.utc) if kind == UTC else value
+            return value.replace(tzinfo=dt.UTC) if kind == UTC else value
         if not isinstance(value, dt.datetime) or (value.tzinfo is None) != (kind == TIME):
             return None
-        return value if kind == TIME else value.astimezone(dt.timezone.utc)
+        return value if kind == TIME else value.astimezone(dt.UTC)
     if kind == DATE:
         return value if isinstance(value, dt.date) and not isinstance(value, dt.datetime) else None
-    wanted = {"bool": bool, "string": str, "bytes": bytes}.get(kind.name)
+    if kind == STRING and isinstance(value, str):
+        # half of a surrogate pair is no text, and cannot be written as UTF-8
+        return None if any("\ud800" <= letter <= "\udfff" for letter in value) else value
+    wanted = {"bool": bool, "bytes": bytes}.get(kind.name)
     return value if wanted is not None and isinstance(value, wanted) else None
 
 
@@ -641,8 +690,7 @@ def _compared(mine: Expression[Any], other: object, operator: str) -> Expression
         # 5.5 against a column of whole numbers is a float; 5 against floats is one, too
         kind = FLOAT if isinstance(other, float) and mine.kind.is_int else mine.kind
         wide = INT if kind.is_int else FLOAT if kind.is_float else kind
-        is_float = isinstance(other, float)
-        return as_literal(other, wide, f"What {mine} is compared with" if not is_float else "It")
+        return as_literal(other, wide, f"What stands beside {mine} in {operator}")
     if mine.kind != other.kind and not (mine.kind.is_number and other.kind.is_number):
         hint = ""
         if {mine.kind, other.kind} == {TIME, UTC}:
@@ -662,11 +710,17 @@ def _comparison(operator: str, left: Expression[Any], right: object) -> Expressi
         _refuse(operator, left, "does not compare lists")
     if left.kind in (BOOL, BYTES) and operator not in ("==", "!="):
         _refuse(operator, left, "does not order such values")
+    _refuse_nan(operator, left)
+    _refuse_nan(operator, other)
     if left.kind.is_int != other.kind.is_int:
         # 2**53 + 1 is no float: engines round before they compare, each in its way
         wide = left if left.kind.is_int else other
         if wide.kind.num_bits > 32 and not isinstance(wide, Literal):
-            _refuse(operator, wide, "compares it with a float; make one of them the other's type with .to()")
+            _refuse(
+                operator,
+                wide,
+                "compares it with a float; make one of them the other's type with .to()",
+            )
     return Call(operator, (left, other), BOOL)
 
 
@@ -688,20 +742,24 @@ def _arithmetic(operator: str, left: Expression[Any], right: object) -> Expressi
             _refuse(operator, side, hint)
     if operator in ("//", "%") and not (left.kind.is_int and other.kind.is_int):
         _refuse(operator, left if left.kind.is_float else other, "takes whole numbers")
+    if operator in ("/", "//", "%") and isinstance(other, Literal) and other.value == 0:
+        _refuse(operator, other, "divides by no zero")
     if operator == "/":
         return Call(operator, (left, other), FLOAT)
     return Call(operator, (left, other), INT if left.kind.is_int and other.kind.is_int else FLOAT)
 
 
-def _shifted(moment: Expression[Any], span: dt.timedelta) -> Expression[Any]:
+def _shifted(moment: Expression[Any], span: dt.timedelta, *, sign: int = 1) -> Expression[Any]:
     if not (moment.kind.is_time or moment.kind == DATE):
         _refuse("+", moment, "adds durations to dates and times only")
-    micros = span // dt.timedelta(microseconds=1)
+    if abs(span.days) > _MOST_DAYS:
+        _refuse("+", moment, f"adds at most {_MOST_DAYS} days, not {span}")
+    amount = span // dt.timedelta(microseconds=1)
     if moment.kind == DATE:
         if span % dt.timedelta(days=1):
             _refuse("+", moment, f"adds whole days to a date, not {span}")
-        micros = span.days
-    return Call("shift", (moment, Literal(micros, INT)), moment.kind)
+        amount = span.days
+    return Call("shift", (moment, Literal(sign * amount, INT)), moment.kind)
 
 
 def _part(
@@ -726,9 +784,9 @@ def _common(values: Sequence[Expression[Any]], operator: str) -> Kind:
         return kinds[0]
     if all(kind.is_int for kind in kinds):
         return INT
-    if all(kind.is_float for kind in kinds):
-        return FLOAT
-    _refuse(operator, values[0], "takes values of one type; make them so with .to()")
+    if not all(kind.is_float for kind in kinds):
+        _refuse(operator, values[0], "takes values of one type; make them so with .to()")
+    return FLOAT
 
 
 def _aggregate(function: str, operand: Expression[Any], nan: str | None) -> Aggregate[Any]:
@@ -745,6 +803,8 @@ def _aggregate(function: str, operand: Expression[Any], nan: str | None) -> Aggr
             f"in clicks.price.{function}(); {operand} is none."
         )
     kind = operand.kind
+    if nan is not None and not kind.is_float:
+        _refuse(function, operand, f"takes nan={nan!r} for floating-point numbers only")
     if function in ("sum", "mean"):
         if not kind.is_number:
             _refuse(function, operand, "takes numbers")
@@ -757,6 +817,22 @@ def _aggregate(function: str, operand: Expression[Any], nan: str | None) -> Aggr
             _refuse(function, operand, "does not compare lists")
         kind = INT
     return Aggregate(function, relation, operand, kind, drops_nan=nan == "drop")
+
+
+def _span(shift: Call[Any]) -> str:
+    """A duration in the largest unit that it has whole."""
+    count: int = shift.arguments[1].value  # type: ignore[attr-defined]
+    if shift.kind == DATE:
+        return f"days({count})"
+    for unit, size in (("days", 86_400_000_000), ("hours", 3_600_000_000), ("seconds", 1_000_000)):
+        if count % size == 0:
+            return f"{unit}({count // size})"
+    return f"microseconds({count})"
+
+
+def _refuse_nan(operator: str, value: Expression[Any]) -> None:
+    if isinstance(value, Literal) and value.kind.is_float and math.isnan(value.value):
+        _refuse(operator, value, "is false beside NaN for every row; use is_nan()")
 
 
 def _operand(part: Expression[Any]) -> str:

@@ -71,8 +71,9 @@ class Kind:
         pa = require("pyarrow", extra="dataset")
         if self.item is not None:
             return pa.list_(self.item.arrow)
-        made = {"time": lambda: pa.timestamp("us"), "utc": lambda: pa.timestamp("us", tz="UTC")}
-        return made.get(self.name, getattr(pa, _ARROW.get(self.name, self.name)))()
+        if self.is_time:
+            return pa.timestamp("us", tz="UTC" if self.name == "utc" else None)
+        return getattr(pa, _ARROW.get(self.name, self.name))()
 
     @property
     def duckdb(self) -> str:
@@ -113,7 +114,7 @@ _SPARK = {
     "bytes": "BINARY",
     "date": "DATE",
     "time": "TIMESTAMP_NTZ",
-    "utc": "TIMESTAMP",
+    "utc": "TIMESTAMP_LTZ",  # TIMESTAMP alone is the one or the other by a setting
 }
 
 BOOL, INT, FLOAT, STRING, BYTES, DATE, TIME, UTC = (
@@ -160,10 +161,22 @@ def kind_of(annotation: Any, where: str) -> tuple[Kind, bool]:
         kind, _ = kind_of(typing.get_args(annotation)[0], where)
         if kind.item is None:
             return Kind("list", kind), False
-    elif annotation in _BY_TYPE:
+    elif isinstance(annotation, type) and annotation in _BY_TYPE:
         return _BY_TYPE[annotation], False
-    shown = getattr(annotation, "__name__", None) or repr(annotation)
+    is_plain = isinstance(annotation, type) and typing.get_origin(annotation) is None
+    shown = annotation.__name__ if is_plain else repr(annotation)
     raise ConfigError(f"{where} has type {shown}, which no column has; accepted are {ACCEPTED}.")
+
+
+def annotation_of(kind: Kind) -> Any:
+    """The type that a user would annotate a column of a kind with.
+
+    Args:
+        kind: Any.
+    """
+    if kind.item is not None:
+        return list[annotation_of(kind.item)]  # type: ignore[misc]
+    return next(type_ for type_, known in _BY_TYPE.items() if known == kind)
 
 
 def named_kind(text: str, where: str) -> Kind:
@@ -176,8 +189,8 @@ def named_kind(text: str, where: str) -> Kind:
     Raises:
         ConfigError: There is no such kind.
     """
-    if text.startswith("list[") and text.endswith("]"):
-        return Kind("list", named_kind(text[5:-1], where))
+    if text.startswith("list[") and text.endswith("]") and text[5:-1] in _DUCKDB:
+        return Kind("list", Kind(text[5:-1]))
     if text not in _DUCKDB:
         raise ConfigError(
             f"{where} has type {text!r}; it must be one of {', '.join(_DUCKDB)} or list[...] of it."

@@ -1,38 +1,20 @@
 """Tables that exist: where they lie, how they are partitioned, which columns are read."""
 
-import difflib
-import typing
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
+import datetime as dt
+from pathlib import Path
+from typing import Any, Literal
 
-from tadka.core.error import ConfigError
-from tadka.dataset.expression import Column, Expression
-from tadka.dataset.kind import kind_of
-from tadka.dataset.relation import Rows
-from tadka.dataset.source.source import Source, source_of
+from tadka.dataset.expression import Expression
+from tadka.dataset.relation import On, Rows
+from tadka.dataset.schema import Named, Partition, Schema, declare
+from tadka.dataset.source.source import Source
 
-if TYPE_CHECKING:
-    import datetime as dt
+__all__ = ["RESERVED", "Named", "Partition", "Table"]
 
-T = TypeVar("T")
+_NOTHING = dt.timedelta(0)
 
 
-class Partition(Column[T]):
-    """A column whose value stands in the path of its files: `day: Partition[date]`."""
-
-
-class Named:
-    """Gives a column another name in the table than its attribute has: `time_: ... = Named("time")`.
-
-    Args:
-        name: Of the column in the table.
-    """
-
-    def __init__(self, name: str) -> None:
-        self.name = name
-
-
-class Table:
+class Table(Schema):
     """A table of somebody's, of which a dataset reads some columns.
 
     ```python
@@ -43,17 +25,110 @@ class Table:
         at: Column[Utc]
     ```
 
-    Args:
-        source: A URI or path of files, in which `{column}` stands for the value of a partition, or
-            any other source, such as `Database(...)`.
-        time: Column that says when a row came to be known. A table with one is joined by time only.
-
-    Raises:
-        ConfigError: A column has a type that no column has, `time` is no column, or the partitions
-            of the path and of the class differ.
+    Class keywords: `source`, a URI or path of files, in which `{column}` stands for the value of a
+    partition, or any other source, such as `Database(...)`; `time`, the column that says when a row
+    came to be known (a table with one is joined by time only); `name`, under which engines, checks
+    and records know the table, the class's by default. A class that inherits from another table
+    has its columns, and its source and time unless it gives its own.
     """
 
-    source: ClassVar[Source]
-    time_column: ClassVar[str | None]
-    columns: ClassVar[Mapping[str, Column[Any]]]
-    """By name in the table, in the order of declaration."""
+    def __init_subclass__(
+        cls,
+        *,
+        source: str | Path | Source | None = None,
+        time: str | None = None,
+        name: str | None = None,
+        **extra: Any,
+    ) -> None:
+        super().__init_subclass__(**extra)
+        declare(cls, source=source, time=time, name=name, reserved=RESERVED)
+
+    @classmethod
+    def all(cls) -> Rows:
+        """All rows of the table."""
+        return Rows(cls)
+
+    @classmethod
+    def between(cls, start: object, end: object, by: str | None = None) -> Rows:
+        """As `Rows.between`, of all rows.
+
+        Args:
+            start: The first date or time inside.
+            end: The first date or time that is not inside any more.
+            by: Name of the column.
+        """
+        return cls.all().between(start, end, by)
+
+    @classmethod
+    def where(cls, condition: Expression[bool]) -> Rows:
+        """As `Rows.where`, of all rows.
+
+        Args:
+            condition: Over the columns of the table itself.
+        """
+        return cls.all().where(condition)
+
+    @classmethod
+    def as_of(cls, on: On, at: object = None) -> Rows:
+        """As `Rows.as_of`, of all rows.
+
+        Args:
+            on: Key columns.
+            at: A fixed time to look from.
+        """
+        return cls.all().as_of(on, at)
+
+    @classmethod
+    def last(cls, span: dt.timedelta, on: On, gap: dt.timedelta = _NOTHING) -> Rows:
+        """As `Rows.last`, of all rows.
+
+        Args:
+            span: How long a time.
+            on: Key columns.
+            gap: How long before the row's time it ends.
+        """
+        return cls.all().last(span, on, gap)
+
+    @classmethod
+    def next(cls, span: dt.timedelta, on: On, gap: dt.timedelta = _NOTHING) -> Rows:
+        """As `Rows.next`, of all rows.
+
+        Args:
+            span: How long a time.
+            on: Key columns.
+            gap: How long after the row's time it begins.
+        """
+        return cls.all().next(span, on, gap)
+
+    @classmethod
+    def within(cls, start: dt.timedelta, end: dt.timedelta, on: On) -> Rows:
+        """As `Rows.within`, of all rows.
+
+        Args:
+            start: Where it begins, from the row's time on.
+            end: Where it ends.
+            on: Key columns.
+        """
+        return cls.all().within(start, end, on)
+
+    @classmethod
+    def join(cls, on: On, how: Literal["left", "inner"] = "left", max_matches: float = 1.0) -> Rows:
+        """As `Rows.join`, of all rows.
+
+        Args:
+            on: Key columns.
+            how: What happens to rows without a match.
+            max_matches: Rows after the join for each row before it, at most.
+        """
+        return cls.all().join(on, how, max_matches)
+
+
+RESERVED = frozenset(
+    {
+        *dir(Table),
+        *dir(Rows),
+        *("source", "time_column", "columns"),
+        *("table", "span", "condition", "lookup"),
+    }
+)
+"""Attributes that no column can have: they mean something else to tables or rows."""

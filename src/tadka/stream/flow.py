@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Protocol
 
 from tadka.core.error import ConfigError, StageError
 from tadka.core.progress import Mode
@@ -149,8 +149,15 @@ def _through(
         yield from function(batch, (*chunk, index, stage))
 
 
+class HasFiles(Protocol):
+    """What knows its own files, such as a version of a dataset."""
+
+    def files(self) -> Sequence[str]:
+        """URIs, in the order in which they are read."""
+
+
 def read(
-    uris: str | Path | Sequence[str | Path],
+    uris: str | Path | Sequence[str | Path] | HasFiles,
     *,
     columns: Sequence[str] | None = None,
     batch_rows: int = 4096,
@@ -163,7 +170,8 @@ def read(
 
     Args:
         uris: File, directory or glob, or several; any file system that fsspec knows. Parquet,
-            Arrow, CSV, JSON lines and npy by suffix.
+            Arrow, CSV, JSON lines and npy by suffix. Or what has a method `files`: a version of a
+            dataset.
         columns: Columns to read; all unless given.
         batch_rows: Rows of a batch, at least 1. The last batch of a chunk may have fewer.
         chunk_rows: Rows that are read and shuffled together, at least; 8 batches unless given.
@@ -176,6 +184,8 @@ def read(
     Raises:
         ConfigError: A number is out of range.
     """
+    if not isinstance(uris, str | Path | Sequence):
+        uris = uris.files()
     many = [str(uris)] if isinstance(uris, str | Path) else [str(uri) for uri in uris]
     return Flow(
         Source.make(

@@ -1,0 +1,464 @@
+"""`tadka dataset`: check, plan and write training data by definition; look at what was written."""
+
+import json
+from collections.abc import Mapping
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from tadka.cli.option import ProgressMode
+from tadka.core.error import ConfigError
+from tadka.core.locate import locate
+from tadka.core.resource import format_bytes
+from tadka.dataset.check.check import CheckResult
+from tadka.dataset.definition import Dataset
+from tadka.dataset.diff import diff as difference_of
+from tadka.dataset.document import from_yaml, merge, to_yaml
+from tadka.dataset.page import page as page_of
+from tadka.dataset.session import CheckFailed, Session, session
+from tadka.dataset.store import Store
+from tadka.dataset.version import Version
+from tadka.storage.publish import publish_file
+
+FAILED = 1
+_FILE_WIDTH = 120
+
+app = typer.Typer(
+    name="dataset",
+    help="Write training data by definition, and look at what was written.",
+    no_args_is_help=True,
+    rich_markup_mode=None,
+)
+
+_PARAMETERS = {"allow_extra_args": True, "ignore_unknown_options": True}
+"""A definition has options of its own: --start 2026-01-01."""
+
+
+class EngineName(StrEnum):
+    """What runs the SQL."""
+
+    DUCKDB = "duckdb"
+    SPARK = "spark"
+
+
+class Level(StrEnum):
+    """How closely inputs are looked at."""
+
+    LISTING = "listing"
+    FOOTER = "footer"
+    CONTENT = "content"
+
+
+_DEFINITION = Annotated[
+    str,
+    typer.Argument(
+        metavar="MODULE:CLASS",
+        help="The definition; MODULE may be dotted, or the path of a .py file; or a YAML file.",
+        show_default=False,
+    ),
+]
+_ENGINE = typer.Option(help="What runs the SQL.")
+_MERGE = typer.Option(
+    "--with", help="A YAML file of paths and parameters, merged over it.", show_default=False
+)
+_JSON = typer.Option("--json", help="Print the result as one JSON object, nothing else.")
+_PROGRESS = typer.Option(help="On standard error: bars on a terminal, JSON lines, or nothing.")
+_OUT = Annotated[
+    str, typer.Argument(help="The folder that versions were written to.", show_default=False)
+]
+_VERSION = typer.Option(
+    help="Its id, the beginning of the id, a tag, or 'latest'.", show_default=True
+)
+
+
+def find_definition(name: str, merged: Path | None = None) -> type[Dataset]:
+    """The definition that a command was given.
+
+    Args:
+        name: `MODULE:CLASS`, or the path of a YAML file.
+        merged: YAML of paths and parameters to put over it.
+    """
+    if name.endswith((".yaml", ".yml")):
+        found = from_yaml(Path(name))
+    else:
+        found = locate(name, Dataset, "definition", "train:CtrTrain")
+    return found if merged is None else merge(found, merged)
+
+
+def parameters_of(words: list[str]) -> dict[str, str]:
+    """The values of a definition's own options.
+
+    Args:
+        words: What the command line has besides: `--start 2026-01-01 --end=2026-02-01`.
+
+    Raises:
+        ConfigError: A word is no option, or an option has no value or two.
+    """
+    found: dict[str, str] = {}
+    rest = iter(words)
+    for word in rest:
+        name, equals, value = word.removeprefix("--").partition("=")
+        if not word.startswith("--") or not name:
+            raise ConfigError(
+                f"{word!r} is not understood; parameters are written --start 2026-01-01."
+            )
+        if not equals:
+            value = next(rest, "")
+            if not value or value.startswith("--"):
+                raise ConfigError(f"Parameter --{name} has no value.")
+        name = name.replace("-", "_")
+        if name in found:
+            raise ConfigError(f"Parameter --{name} was given twice.")
+        found[name] = value
+    return found
+
+
+@app.command(
+    "check",
+    context_settings=_PARAMETERS,
+    epilog="""\b
+    Examples:
+      tadka dataset check train:CtrTrain --start 2026-01-01 --end 2026-02-01
+      tadka dataset check train.py:CtrTrain --start 2026-01-01 --end 2026-02-01 --json""",
+)
+def check(
+    context: typer.Context,
+    definition: _DEFINITION,
+    *,
+    engine: Annotated[EngineName, _ENGINE] = EngineName.DUCKDB,
+    merged: Annotated[Path | None, _MERGE] = None,
+    as_json: Annotated[bool, _JSON] = False,
+    progress: Annotated[ProgressMode, _PROGRESS] = ProgressMode.AUTO,
+) -> None:
+    """Check a definition and its inputs: windows, partitions, columns, types and footers.
+
+    Checks on the rows themselves run when a version is written. Status 1 means that one failed.
+    """
+    with _session(context, definition, merged, engine, progress, as_json=as_json) as opened:
+        results = opened.checks()
+    if as_json:
+        typer.echo(json.dumps({"checks": [result.to_dict() for result in results]}))
+
+
+@app.command(
+    "plan",
+    context_settings=_PARAMETERS,
+    epilog="""\b
+    Examples:
+      tadka dataset plan train:CtrTrain --start 2026-01-01 --end 2026-02-01
+      tadka dataset plan train:CtrTrain --start 2026-01-01 --end 2026-02-01 --engine spark --json""",
+)
+def plan(
+    context: typer.Context,
+    definition: _DEFINITION,
+    *,
+    engine: Annotated[EngineName, _ENGINE] = EngineName.DUCKDB,
+    merged: Annotated[Path | None, _MERGE] = None,
+    as_json: Annotated[bool, _JSON] = False,
+) -> None:
+    """Show what would be read, and the SQL; runs nothing.
+
+    Partitions, files, rows and bytes come from listings and footers.
+    """
+    found = _plan(find_definition(definition, merged), engine, parameters_of(context.args))
+    if as_json:
+        typer.echo(json.dumps(found.to_dict()))
+        return
+    console = _console()
+    table = Table(title=f"{found.name}: what is read", title_justify="left")
+    for title in ("table", "partitions", "files", "rows", "bytes", "columns"):
+        table.add_column(title, justify="right" if title in _NUMBERS else "left")
+    for each in found.tables:
+        rows = "?" if each.num_rows is None else f"{each.num_rows:,}"
+        table.add_row(
+            each.name,
+            f"{each.num_partitions:,}",
+            f"{each.num_files:,}",
+            rows,
+            format_bytes(each.num_bytes),
+            ", ".join(each.columns),
+        )
+    console.print(table)
+    console.print(f"\nSQL of {engine.value}:\n", markup=False)
+    console.print(found.sql, markup=False, soft_wrap=True)
+
+
+_NUMBERS = frozenset({"partitions", "files", "rows", "bytes"})
+
+
+@app.command(
+    "write",
+    context_settings=_PARAMETERS,
+    epilog="""\b
+    Examples:
+      tadka dataset write train:CtrTrain out/ctr --start 2026-01-01 --end 2026-02-01 --tag 2026-01
+      tadka dataset write train:CtrTrain out/ctr --start 2026-01-01 --end 2026-02-01 --engine spark""",
+)
+def write(
+    context: typer.Context,
+    definition: _DEFINITION,
+    out: _OUT,
+    *,
+    tag: Annotated[
+        str | None, typer.Option(help="A name for the version.", show_default=False)
+    ] = None,
+    engine: Annotated[EngineName, _ENGINE] = EngineName.DUCKDB,
+    merged: Annotated[Path | None, _MERGE] = None,
+    as_json: Annotated[bool, _JSON] = False,
+    progress: Annotated[ProgressMode, _PROGRESS] = ProgressMode.AUTO,
+) -> None:
+    """Write a version: files of a chosen size, a manifest, fingerprints of all inputs.
+
+    Where the same content was written before, that version is given. Status 1 means that a check
+    failed, and nothing was written.
+    """
+    with _session(context, definition, merged, engine, progress, as_json=as_json) as opened:
+        version = opened.write(out, tag=tag)
+    if as_json:
+        typer.echo(json.dumps(summary(version)))
+    else:
+        _print_version(version)
+
+
+@app.command(
+    "list",
+    epilog="""\b
+    Examples:
+      tadka dataset list out/ctr
+      tadka dataset list out/ctr --json""",
+)
+def list_versions(out: _OUT, *, as_json: Annotated[bool, _JSON] = False) -> None:
+    """List the versions in a folder, the newest first."""
+    versions = Store(out).versions()
+    if as_json:
+        typer.echo(json.dumps([summary(version) for version in versions]))
+        return
+    table = Table()
+    for title in ("version", "tags", "created", "rows", "bytes", "files", "engine"):
+        table.add_column(title, justify="right" if title in _NUMBERS else "left")
+    for version in versions:
+        found = summary(version)
+        table.add_row(
+            found["id"],
+            ", ".join(found["tags"]),
+            found["created_at"],
+            f"{found['num_rows']:,}",
+            format_bytes(found["num_bytes"]),
+            f"{found['num_files']:,}",
+            found["engine"],
+        )
+    _console().print(table)
+
+
+@app.command(
+    "show",
+    epilog="""\b
+    Examples:
+      tadka dataset show out/ctr
+      tadka dataset show out/ctr --version 2026-01 --page ctr.html
+      tadka dataset show out/ctr --version 3f9a --json""",
+)
+def show(
+    out: _OUT,
+    *,
+    version: Annotated[str, _VERSION] = "latest",
+    page: Annotated[
+        Path | None,
+        typer.Option(help="Write a report of the columns as one HTML file.", show_default=False),
+    ] = None,
+    as_json: Annotated[bool, _JSON] = False,
+) -> None:
+    """Show a version: its definition, inputs, checks, columns and their statistics."""
+    found = Store(out).version(version)
+    if page is not None:
+        with publish_file(page) as file:
+            file.write(page_of(found).encode())
+    if as_json:
+        typer.echo(json.dumps(found.manifest.to_dict()))
+        return
+    _print_version(found)
+    if page is not None:
+        typer.echo(f"wrote    {page}")
+
+
+@app.command(
+    "diff",
+    epilog="""\b
+    Examples:
+      tadka dataset diff out/ctr 2026-01 2026-02
+      tadka dataset diff out/ctr 3f9a latest --json""",
+)
+def diff(
+    out: _OUT,
+    old: Annotated[str, typer.Argument(help="A version.", show_default=False)],
+    new: Annotated[str, typer.Argument(help="Another version.", show_default=False)],
+    *,
+    as_json: Annotated[bool, _JSON] = False,
+) -> None:
+    """Show how two versions differ: definition, parameters, inputs, counts, columns, statistics.
+
+    Status 1 means that they do.
+    """
+    store = Store(out)
+    found = difference_of(store.version(old), store.version(new))
+    typer.echo(json.dumps(found.to_dict()) if as_json else str(found))
+    if not found.is_same:
+        raise typer.Exit(FAILED)
+
+
+@app.command(
+    "verify",
+    epilog="""\b
+    Examples:
+      tadka dataset verify out/ctr
+      tadka dataset verify out/ctr --version 2026-01 --level listing --json""",
+)
+def verify(
+    out: _OUT,
+    *,
+    version: Annotated[str, _VERSION] = "latest",
+    level: Annotated[Level, typer.Option(help="Only content can prove that inputs are the same.")] = (
+        Level.CONTENT
+    ),
+    as_json: Annotated[bool, _JSON] = False,
+) -> None:
+    """Look whether a version's inputs and its own files are what they were.
+
+    Status 1 means that something changed, or cannot be read; the partition is named.
+    """
+    found = Store(out).version(version).verify(level=level.value)
+    typer.echo(json.dumps(found.to_dict()) if as_json else str(found))
+    if not found.is_unchanged:
+        raise typer.Exit(FAILED)
+
+
+@app.command(
+    "pin",
+    epilog="""\b
+    Examples:
+      tadka dataset pin out/ctr --version 2026-01""",
+)
+def pin(out: _OUT, *, version: Annotated[str, _VERSION] = "latest") -> None:
+    """Copy a version's inputs into its folder, so that they cannot get lost."""
+    found = Store(out).version(version)
+    found.pin()
+    typer.echo(f"pinned   {found.path}")
+
+
+@app.command(
+    "to-yaml",
+    epilog="""\b
+    Examples:
+      tadka dataset to-yaml train:CtrTrain
+      tadka dataset to-yaml train:CtrTrain --out ctr.yaml""",
+)
+def to_yaml_command(
+    definition: _DEFINITION,
+    *,
+    out: Annotated[
+        Path | None,
+        typer.Option(help="Write this file instead of standard output.", show_default=False),
+    ] = None,
+    merged: Annotated[Path | None, _MERGE] = None,
+) -> None:
+    """Print or write a definition as YAML, which every command takes in its place."""
+    text = to_yaml(find_definition(definition, merged).definition)
+    if out is None:
+        typer.echo(text, nl=False)
+        return
+    with publish_file(out) as file:
+        file.write(text.encode())
+    typer.echo(f"wrote    {out}")
+
+
+@app.command(
+    "from-yaml",
+    epilog="""\b
+    Examples:
+      tadka dataset from-yaml ctr.yaml
+      tadka dataset from-yaml ctr.yaml --with paths.yaml > train.py""",
+)
+def from_yaml_command(
+    file: Annotated[Path, typer.Argument(help="A definition as YAML.", show_default=False)],
+    *,
+    merged: Annotated[Path | None, _MERGE] = None,
+) -> None:
+    """Print the Python of a definition that is YAML."""
+    found = from_yaml(file)
+    found = found if merged is None else merge(found, merged)
+    typer.echo(to_python(found.definition), nl=False)
+
+
+# ---------------------------------------------------------------- what several commands do
+
+
+def _session(
+    context: typer.Context,
+    definition: str,
+    merged: Path | None,
+    engine: EngineName,
+    progress: ProgressMode,
+    *,
+    as_json: bool,
+) -> Session:
+    found = find_definition(definition, merged)
+
+    def tell(result: CheckResult) -> None:
+        if not as_json:
+            typer.echo(str(result))
+
+    return session(
+        found,
+        engine=engine.value,
+        progress=progress.value,
+        on_result=tell,
+        **parameters_of(context.args),
+    )
+
+
+def summary(version: Version) -> dict[str, Any]:
+    """What a list says of a version."""
+    manifest = version.manifest
+    return {
+        "id": version.id,
+        "name": version.name,
+        "path": str(version.path),
+        "tags": list(version.tags),
+        "created_at": version.created_at,
+        "num_rows": manifest.num_rows,
+        "num_bytes": sum(file.num_bytes for file in manifest.files),
+        "num_files": len(manifest.files),
+        "output_hash": manifest.output_hash,
+        "engine": f"{manifest.engine.name} {manifest.engine.version}",
+        "checks": dict(_counts(manifest.checks)),
+    }
+
+
+def _counts(checks: Any) -> Mapping[str, int]:
+    found: dict[str, int] = {}
+    for check_result in checks:
+        found[check_result.status] = found.get(check_result.status, 0) + 1
+    return found
+
+
+def _print_version(version: Version) -> None:
+    found = summary(version)
+    tags = f"  ({', '.join(found['tags'])})" if found["tags"] else ""
+    typer.echo(f"version  {found['id']}{tags}")
+    typer.echo(f"path     {found['path']}")
+    typer.echo(
+        f"rows     {found['num_rows']:,} in {found['num_files']:,} files, "
+        f"{format_bytes(found['num_bytes'])}"
+    )
+    typer.echo(f"hash     {found['output_hash']}")
+    checks = ", ".join(f"{count} {status}" for status, count in found["checks"].items())
+    typer.echo(f"checks   {checks or 'none'}")
+
+
+def _console() -> Console:
+    console = Console(highlight=False)
+    return console if console.is_terminal else Console(highlight=False, width=_FILE_WIDTH)

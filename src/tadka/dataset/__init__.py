@@ -1,0 +1,104 @@
+"""Training data by definition: tables, conditions and checks in; versions that can be proved out."""
+
+from tadka.dataset.bound import Definition, OutputColumn
+from tadka.dataset.check.check import Check, CheckFailed, CheckResult, CheckWarning
+from tadka.dataset.check.custom import CheckedOutput, Custom
+from tadka.dataset.check.footer import PartitionsExist
+from tadka.dataset.check.inputs import Fresh, Matched, TimeCutoff
+from tadka.dataset.check.predictor import NoSinglePredictor
+from tadka.dataset.check.rows import LabelShare, NoDuplicates, NoEntityOverlap, RowCount, Unique
+from tadka.dataset.check.values import InRange, NoNan, NullShare, OneOf
+from tadka.dataset.definition import Dataset
+from tadka.dataset.document import digest_of, from_yaml, merge, to_yaml
+from tadka.dataset.expression import (
+    Column,
+    Expression,
+    Parameter,
+    Sql,
+    days,
+    hours,
+    if_else,
+    minutes,
+    seconds,
+)
+from tadka.dataset.fingerprint import Comparison, Fingerprint
+from tadka.dataset.kind import Kind, Utc
+from tadka.dataset.label import Label
+from tadka.dataset.output import Output
+from tadka.dataset.plan import Plan, PlannedTable
+from tadka.dataset.relation import Rows
+from tadka.dataset.rowhash import RowHash
+from tadka.dataset.schema import Named, Partition
+from tadka.dataset.script import to_python
+from tadka.dataset.session import Session, session
+from tadka.dataset.source.catalog import Catalog
+from tadka.dataset.source.database import Database
+from tadka.dataset.source.delta import Delta
+from tadka.dataset.source.files import Files
+from tadka.dataset.source.iceberg import Iceberg
+from tadka.dataset.source.kafka import Kafka
+from tadka.dataset.split import by_hash, by_time
+from tadka.dataset.table import Table
+
+__all__ = [
+    "Catalog",
+    "Check",
+    "CheckFailed",
+    "CheckResult",
+    "CheckWarning",
+    "CheckedOutput",
+    "Column",
+    "Comparison",
+    "Custom",
+    "Database",
+    "Dataset",
+    "Definition",
+    "Delta",
+    "Expression",
+    "Files",
+    "Fingerprint",
+    "Fresh",
+    "Iceberg",
+    "InRange",
+    "Kafka",
+    "Kind",
+    "Label",
+    "LabelShare",
+    "Matched",
+    "Named",
+    "NoDuplicates",
+    "NoEntityOverlap",
+    "NoNan",
+    "NoSinglePredictor",
+    "NullShare",
+    "OneOf",
+    "Output",
+    "OutputColumn",
+    "Parameter",
+    "Partition",
+    "PartitionsExist",
+    "Plan",
+    "PlannedTable",
+    "RowCount",
+    "RowHash",
+    "Rows",
+    "Session",
+    "Sql",
+    "Table",
+    "TimeCutoff",
+    "Unique",
+    "Utc",
+    "by_hash",
+    "by_time",
+    "days",
+    "digest_of",
+    "from_yaml",
+    "hours",
+    "if_else",
+    "merge",
+    "minutes",
+    "seconds",
+    "session",
+    "to_python",
+    "to_yaml",
+]

@@ -1,0 +1,167 @@
+"""What a source is, and what it gives: the files of a table, with values of their partitions."""
+
+import dataclasses
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from tadka.core.extra import require
+from tadka.dataset.expression import Column
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+Columns = Mapping[str, Column[Any]]
+"""Columns of a table by name, as it declares them."""
+
+Keep = Callable[[Mapping[str, Any]], bool]
+"""Whether files with these values of partitions are wanted. It is asked as soon as some values are
+known, so that folders need not be listed: where it raises KeyError for one that is missing yet, it
+is asked again below."""
+
+STAGED_THREADS = 4  # files made Parquet at once; the readers have threads of their own
+
+
+@dataclass(frozen=True, slots=True)
+class InputFile:
+    """One file of a table, or one piece of what lies in no file.
+
+    Args:
+        uri: Where it lies: an absolute path, or a URI.
+        values: Of its partitions, by column; None for a null.
+        num_bytes: Its size; 0 where nobody knows.
+        modified: What tells one content of the same name from the next without reading it: the
+            time of the last change with the inode, or the version that a store gives.
+        format: `"parquet"`, `"csv"`, `"tsv"`, `"jsonl"`, `"database"` or `"kafka"`.
+    """
+
+    uri: str
+    values: Mapping[str, Any]
+    num_bytes: int
+    modified: str
+    format: str = "parquet"
+
+
+@dataclass(frozen=True)
+class Listing:
+    """The files of a table that a dataset uses.
+
+    Args:
+        files: In the order of their names.
+        snapshot: What the table itself calls its state, such as a version of Delta; None where
+            there is no such thing.
+        root: What their URIs begin with, whatever the partitions.
+    """
+
+    files: Sequence[InputFile]
+    snapshot: str | None = None
+    root: str = ""
+
+    @property
+    def num_bytes(self) -> int:
+        """Of all files together."""
+        return sum(file.num_bytes for file in self.files)
+
+    def partitions(self) -> dict[tuple[Any, ...], list[InputFile]]:
+        """Files by the values of their partitions, in the order of the partition columns."""
+        found: dict[tuple[Any, ...], list[InputFile]] = {}
+        for file in self.files:
+            found.setdefault(tuple(file.values.values()), []).append(file)
+        return found
+
+
+class Source:
+    """Where the rows of a table lie."""
+
+    @property
+    def partition_names(self) -> tuple[str, ...] | None:
+        """The partitions that it must have, in order; None where only the table itself knows."""
+        return None
+
+    def resolve(self, columns: Columns, keep: Keep | None = None) -> Listing:
+        """The files that are there now.
+
+        Args:
+            columns: Of the table; those that are partitions give their values a type.
+            keep: Which partitions are wanted; all where none is given.
+
+        Raises:
+            NotFound: There is no such table, or nothing matches.
+            DataError: It cannot be listed, or a partition's value is not of its type.
+        """
+        raise NotImplementedError
+
+    def batches(self, file: InputFile, columns: Columns) -> "Iterator[pa.RecordBatch]":
+        """The rows of a piece that is not Parquet, with the declared types.
+
+        Args:
+            file: One of a listing.
+            columns: Of the table; partitions are left out.
+
+        Raises:
+            DataError: A row is not as declared; the message names it.
+        """
+        raise NotImplementedError
+
+    def stage(self, listing: Listing, columns: Columns, directory: Path) -> Listing:
+        """The same files in the same order, each that is not Parquet made so.
+
+        Args:
+            listing: Of this source.
+            columns: Of the table.
+            directory: An existing folder for what is made.
+
+        Raises:
+            DataError: A row is not as declared; the message names file and row.
+        """
+
+        def staged(index: int, file: InputFile) -> InputFile:
+            if file.format == "parquet":
+                return file
+            path = directory / f"{index:06d}.parquet"
+            write_parquet(path, schema_of(columns), self.batches(file, columns))
+            return InputFile(str(path), file.values, path.stat().st_size, file.modified)
+
+        if all(file.format == "parquet" for file in listing.files):
+            return listing
+        with ThreadPoolExecutor(STAGED_THREADS) as pool:
+            files = list(pool.map(staged, range(len(listing.files)), listing.files))
+        return dataclasses.replace(listing, files=files, root=str(directory))
+
+    def to_config(self) -> str | dict[str, Any]:
+        """What YAML says of it; `from_config` of `source.py` is the way back."""
+        fields = dataclasses.fields(self)  # type: ignore[arg-type] # subclasses are dataclasses
+        given = {
+            f.name: getattr(self, f.name) for f in fields if getattr(self, f.name) != f.default
+        }
+        return {"kind": type(self).__name__.lower(), **given}
+
+
+def schema_of(columns: Columns) -> "pa.Schema":
+    """The schema of a table's files: its columns but the partitions.
+
+    Args:
+        columns: Of the table.
+    """
+    pa = require("pyarrow", extra="dataset")
+    stored = [column for column in columns.values() if not column.is_partition]
+    return pa.schema([(column.name, column.kind.arrow) for column in stored])
+
+
+def write_parquet(path: Path, schema: "pa.Schema", batches: "Iterator[pa.RecordBatch]") -> None:
+    """A local Parquet file of batches, for the engines to read at once.
+
+    Args:
+        path: Of the file.
+        schema: Of all batches.
+        batches: Its rows.
+    """
+    pq = require("pyarrow.parquet", extra="dataset")
+    pa = require("pyarrow", extra="dataset")
+    # min and max of floats do not count NaN, and readers that rely on them lose rows
+    exact = [field.name for field in schema if not pa.types.is_floating(field.type)]
+    with pq.ParquetWriter(path, schema, compression="snappy", write_statistics=exact) as writer:
+        for batch in batches:
+            writer.write_batch(batch)
