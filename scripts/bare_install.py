@@ -17,10 +17,11 @@ ROOMS = (
     "tadka.launch",
     "tadka.features",
     "tadka.scoring",
+    "tadka.dataset",
     "tadka.serve",
     "tadka.cli",
 )
-OF_EXTRAS = ("pyarrow", "grpc", "google", "zmq", "torch", "mpi4py", "s3fs")
+OF_EXTRAS = ("pyarrow", "duckdb", "pyspark", "grpc", "google", "zmq", "torch", "mpi4py", "s3fs")
 
 
 def check_rooms() -> None:

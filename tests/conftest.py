@@ -11,9 +11,13 @@ import shutil
 import subprocess
 import sys
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
+
+from tests.spark import spark_session
 
 ROOT = Path(__file__).resolve().parent.parent
 DATA = Path(os.environ.get("TADKA_DATA", ROOT.parent / "shared" / "data")).resolve()
@@ -185,3 +189,13 @@ def mpirun() -> str:
     found = find_program("mpirun")
     assert found is not None, "mark the test with needs_mpi"
     return found
+
+
+@pytest.fixture(scope="session")
+def spark(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
+    """One SparkSession for all tests that bear needs_spark.
+
+    What tests change belongs into `spark.newSession()`.
+    """
+    with spark_session(tmp_path_factory.mktemp("spark")) as session:
+        yield session

@@ -13,6 +13,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
+from tadka.cli.dataset import app as dataset_app
 from tadka.cli.demo import demo
 from tadka.cli.features import app as features_app
 from tadka.cli.score import app as score_app
@@ -114,6 +115,7 @@ app.command(
       tadka demo --ratings ml-100k --out demo-100k
       tadka demo --epochs 2 --json --progress none"""
 )(demo)
+app.add_typer(dataset_app)
 app.add_typer(features_app)
 app.add_typer(score_app)
 app.add_typer(serve_app)

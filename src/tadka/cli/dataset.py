@@ -1,7 +1,8 @@
 """`tadka dataset`: check, plan and write training data by definition; look at what was written."""
 
 import json
-from collections.abc import Mapping
+from collections import Counter
+from contextlib import AbstractContextManager
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
@@ -18,14 +19,17 @@ from tadka.dataset.check.check import CheckResult
 from tadka.dataset.definition import Dataset
 from tadka.dataset.diff import diff as difference_of
 from tadka.dataset.document import from_yaml, merge, to_yaml
-from tadka.dataset.page import page as page_of
-from tadka.dataset.session import CheckFailed, Session, session
+from tadka.dataset.script import to_python
+from tadka.dataset.plan import plan as plan_of
+from tadka.dataset.session import Session, session
 from tadka.dataset.store import Store
 from tadka.dataset.version import Version
 from tadka.storage.publish import publish_file
 
 FAILED = 1
 _FILE_WIDTH = 120
+
+_NUMBERS = frozenset({"rows", "bytes", "files"})
 
 app = typer.Typer(
     name="dataset",
@@ -134,12 +138,12 @@ def check(
     as_json: Annotated[bool, _JSON] = False,
     progress: Annotated[ProgressMode, _PROGRESS] = ProgressMode.AUTO,
 ) -> None:
-    """Check a definition and its inputs: windows, partitions, columns, types and footers.
+    """Check a definition and its inputs: windows, partitions, columns, types, keys and times.
 
-    Checks on the rows themselves run when a version is written. Status 1 means that one failed.
+    Checks of the output run when a version is written. Status 1 means that one failed.
     """
     with _session(context, definition, merged, engine, progress, as_json=as_json) as opened:
-        results = opened.checks()
+        results = opened.check()
     if as_json:
         typer.echo(json.dumps({"checks": [result.to_dict() for result in results]}))
 
@@ -150,7 +154,7 @@ def check(
     epilog="""\b
     Examples:
       tadka dataset plan train:CtrTrain --start 2026-01-01 --end 2026-02-01
-      tadka dataset plan train:CtrTrain --start 2026-01-01 --end 2026-02-01 --engine spark --json""",
+      tadka dataset plan train:CtrTrain --start 2026-01-01 --end 2026-02-01 --engine spark""",
 )
 def plan(
     context: typer.Context,
@@ -164,30 +168,12 @@ def plan(
 
     Partitions, files, rows and bytes come from listings and footers.
     """
-    found = _plan(find_definition(definition, merged), engine, parameters_of(context.args))
-    if as_json:
-        typer.echo(json.dumps(found.to_dict()))
-        return
-    console = _console()
-    table = Table(title=f"{found.name}: what is read", title_justify="left")
-    for title in ("table", "partitions", "files", "rows", "bytes", "columns"):
-        table.add_column(title, justify="right" if title in _NUMBERS else "left")
-    for each in found.tables:
-        rows = "?" if each.num_rows is None else f"{each.num_rows:,}"
-        table.add_row(
-            each.name,
-            f"{each.num_partitions:,}",
-            f"{each.num_files:,}",
-            rows,
-            format_bytes(each.num_bytes),
-            ", ".join(each.columns),
-        )
-    console.print(table)
-    console.print(f"\nSQL of {engine.value}:\n", markup=False)
-    console.print(found.sql, markup=False, soft_wrap=True)
-
-
-_NUMBERS = frozenset({"partitions", "files", "rows", "bytes"})
+    found = plan_of(
+        find_definition(definition, merged),
+        engine=engine.value,
+        **parameters_of(context.args),
+    )
+    typer.echo(json.dumps(found.to_dict()) if as_json else str(found))
 
 
 @app.command(
@@ -195,8 +181,8 @@ _NUMBERS = frozenset({"partitions", "files", "rows", "bytes"})
     context_settings=_PARAMETERS,
     epilog="""\b
     Examples:
-      tadka dataset write train:CtrTrain out/ctr --start 2026-01-01 --end 2026-02-01 --tag 2026-01
-      tadka dataset write train:CtrTrain out/ctr --start 2026-01-01 --end 2026-02-01 --engine spark""",
+      tadka dataset write train:CtrTrain out --start 2026-01-01 --end 2026-02-01 --tag 2026-01
+      tadka dataset write ctr.yaml out --start 2026-01-01 --end 2026-02-01 --engine spark""",
 )
 def write(
     context: typer.Context,
@@ -233,11 +219,11 @@ def write(
 )
 def list_versions(out: _OUT, *, as_json: Annotated[bool, _JSON] = False) -> None:
     """List the versions in a folder, the newest first."""
-    versions = Store(out).versions()
+    versions = Store(out).versions()[::-1]
     if as_json:
         typer.echo(json.dumps([summary(version) for version in versions]))
         return
-    table = Table()
+    table = Table(box=None, pad_edge=False)
     for title in ("version", "tags", "created", "rows", "bytes", "files", "engine"):
         table.add_column(title, justify="right" if title in _NUMBERS else "left")
     for version in versions:
@@ -275,8 +261,7 @@ def show(
     """Show a version: its definition, inputs, checks, columns and their statistics."""
     found = Store(out).version(version)
     if page is not None:
-        with publish_file(page) as file:
-            file.write(page_of(found).encode())
+        found.save_page(page)
     if as_json:
         typer.echo(json.dumps(found.manifest.to_dict()))
         return
@@ -321,9 +306,9 @@ def verify(
     out: _OUT,
     *,
     version: Annotated[str, _VERSION] = "latest",
-    level: Annotated[Level, typer.Option(help="Only content can prove that inputs are the same.")] = (
-        Level.CONTENT
-    ),
+    level: Annotated[
+        Level, typer.Option(help="How closely; only content can prove that inputs are the same.")
+    ] = Level.CONTENT,
     as_json: Annotated[bool, _JSON] = False,
 ) -> None:
     """Look whether a version's inputs and its own files are what they were.
@@ -404,19 +389,20 @@ def _session(
     progress: ProgressMode,
     *,
     as_json: bool,
-) -> Session:
+) -> AbstractContextManager[Session]:
     found = find_definition(definition, merged)
 
     def tell(result: CheckResult) -> None:
         if not as_json:
-            typer.echo(str(result))
+            typer.echo(f"{result.status:8} {result}")
 
+    parameters: dict[str, Any] = dict(parameters_of(context.args))
     return session(
         found,
         engine=engine.value,
         progress=progress.value,
         on_result=tell,
-        **parameters_of(context.args),
+        **parameters,
     )
 
 
@@ -428,21 +414,14 @@ def summary(version: Version) -> dict[str, Any]:
         "name": version.name,
         "path": str(version.path),
         "tags": list(version.tags),
-        "created_at": version.created_at,
+        "created_at": f"{version.created_at:%Y-%m-%d %H:%M:%S}",
         "num_rows": manifest.num_rows,
-        "num_bytes": sum(file.num_bytes for file in manifest.files),
+        "num_bytes": manifest.num_bytes,
         "num_files": len(manifest.files),
         "output_hash": manifest.output_hash,
-        "engine": f"{manifest.engine.name} {manifest.engine.version}",
-        "checks": dict(_counts(manifest.checks)),
+        "engine": f"{manifest.engine['name']} {manifest.engine['version']}",
+        "checks": dict(Counter(result["status"] for result in manifest.checks)),
     }
-
-
-def _counts(checks: Any) -> Mapping[str, int]:
-    found: dict[str, int] = {}
-    for check_result in checks:
-        found[check_result.status] = found.get(check_result.status, 0) + 1
-    return found
 
 
 def _print_version(version: Version) -> None:

@@ -4,11 +4,12 @@ from tadka.dataset.bound import Definition, OutputColumn
 from tadka.dataset.check.check import Check, CheckFailed, CheckResult, CheckWarning
 from tadka.dataset.check.custom import CheckedOutput, Custom
 from tadka.dataset.check.footer import PartitionsExist
-from tadka.dataset.check.inputs import Fresh, Matched, TimeCutoff
+from tadka.dataset.check.inputs import Fresh, Matched
 from tadka.dataset.check.predictor import NoSinglePredictor
 from tadka.dataset.check.rows import LabelShare, NoDuplicates, NoEntityOverlap, RowCount, Unique
 from tadka.dataset.check.values import InRange, NoNan, NullShare, OneOf
 from tadka.dataset.definition import Dataset
+from tadka.dataset.diff import Difference, diff
 from tadka.dataset.document import digest_of, from_yaml, merge, to_yaml
 from tadka.dataset.expression import (
     Column,
@@ -25,20 +26,23 @@ from tadka.dataset.fingerprint import Comparison, Fingerprint
 from tadka.dataset.kind import Kind, Utc
 from tadka.dataset.label import Label
 from tadka.dataset.output import Output
-from tadka.dataset.plan import Plan, PlannedTable
+from tadka.dataset.plan import Plan, plan
 from tadka.dataset.relation import Rows
 from tadka.dataset.rowhash import RowHash
 from tadka.dataset.schema import Named, Partition
 from tadka.dataset.script import to_python
-from tadka.dataset.session import Session, session
 from tadka.dataset.source.catalog import Catalog
 from tadka.dataset.source.database import Database
 from tadka.dataset.source.delta import Delta
 from tadka.dataset.source.files import Files
 from tadka.dataset.source.iceberg import Iceberg
 from tadka.dataset.source.kafka import Kafka
+from tadka.dataset.session import Session, session
 from tadka.dataset.split import by_hash, by_time
+from tadka.dataset.store import Store
 from tadka.dataset.table import Table
+from tadka.dataset.verify import Verification
+from tadka.dataset.version import Version
 
 __all__ = [
     "Catalog",
@@ -54,6 +58,7 @@ __all__ = [
     "Dataset",
     "Definition",
     "Delta",
+    "Difference",
     "Expression",
     "Files",
     "Fingerprint",
@@ -78,25 +83,28 @@ __all__ = [
     "Partition",
     "PartitionsExist",
     "Plan",
-    "PlannedTable",
     "RowCount",
     "RowHash",
     "Rows",
     "Session",
     "Sql",
+    "Store",
     "Table",
-    "TimeCutoff",
     "Unique",
     "Utc",
+    "Verification",
+    "Version",
     "by_hash",
     "by_time",
     "days",
+    "diff",
     "digest_of",
     "from_yaml",
     "hours",
     "if_else",
     "merge",
     "minutes",
+    "plan",
     "seconds",
     "session",
     "to_python",

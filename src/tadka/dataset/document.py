@@ -188,8 +188,9 @@ def _kept(values: dict[str, Any]) -> dict[str, Any]:
 def _default(parameter: Parameter[Any]) -> Scalar | None:
     if parameter.default is None:
         return None
-    value = parameter.default.value
-    return value.isoformat() if hasattr(value, "isoformat") else value
+    value: Any = parameter.default.value
+    scalar: Scalar = value.isoformat() if hasattr(value, "isoformat") else value
+    return scalar
 
 
 def _table_config(table: type[Schema]) -> dict[str, Any]:
@@ -237,7 +238,8 @@ def _span(span: Any) -> str:
     if micros % 1_000_000:
         return f"microseconds({micros})"
     whole = micros // 1_000_000
-    unit, size = next((u, s) for u, s in (("days", 86_400), ("hours", 3_600), ("seconds", 1)) if whole % s == 0)
+    units = (("days", 86_400), ("hours", 3_600), ("seconds", 1))
+    unit, size = next((unit, size) for unit, size in units if whole % size == 0)
     return f"{unit}({whole // size})"
 
 
@@ -341,6 +343,7 @@ def _class(document: _Document, where: str, base: type[Dataset] | None = None) -
         raise ConfigError(f"rows is {document.rows!r}. {nearest(document.rows, relations, 'rows')}")
     body: dict[str, Any] = {
         "__doc__": document.doc or None,
+        "__module__": __name__,
         **parameters,
         **{alias: relations[alias] for alias in document.relations},
         "rows": relations[document.rows],
@@ -374,7 +377,7 @@ def _parameter(name: str, kind: str, default: Scalar | None) -> Parameter[Any]:
 
 def _table(name: str, given: _Table) -> type[Table]:
     annotations: dict[str, Any] = {}
-    body: dict[str, Any] = {"__annotations__": annotations}
+    body: dict[str, Any] = {"__annotations__": annotations, "__module__": __name__}
     for column in given.partitions:
         if column not in given.columns:
             known = nearest(column, given.columns, "columns")

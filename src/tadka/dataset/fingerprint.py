@@ -170,7 +170,7 @@ def take(
         level: How much is read: `"listing"` nothing, `"footer"` the ends, `"content"` all.
         source: Of the listing; only what is no file (a database, Kafka) needs it for its content.
         columns: Of the table, for the same.
-        footers: Of the Parquet files in the listing, in order, where they were read already.
+        footers: Of files in the listing, where they were read already; others are passed over.
         threads: How many read at once; by default as many as there are cores.
 
     Raises:
@@ -285,13 +285,12 @@ def _partitions(prints: Mapping[str, FilePrint], level: str) -> dict[str, str]:
 def _ends(
     files: Sequence[InputFile], footers: Sequence[Footer] | None, threads: int | None
 ) -> list[str]:
-    parquet = [file for file in files if file.format == "parquet"]
-    found = digests(parquet, threads=threads) if footers is None else [f.digest for f in footers]
-    if len(found) != len(parquet):
-        raise ConfigError(f"{len(found)} footers were given for {len(parquet)} Parquet files.")
-    next_footer = iter(found)
-    texts = iter(_in_threads(_text_ends, (f for f in files if f.format != "parquet"), threads))
-    return [next(next_footer if file.format == "parquet" else texts) for file in files]
+    found = {footer.uri: footer.digest for footer in footers or ()}
+    parquet = [f for f in files if f.format == "parquet" and f.uri not in found]
+    texts = [f for f in files if f.format != "parquet"]
+    found |= zip((f.uri for f in parquet), digests(parquet, threads=threads), strict=True)
+    found |= zip((f.uri for f in texts), _in_threads(_text_ends, texts, threads), strict=True)
+    return [found[file.uri] for file in files]
 
 
 def _text_ends(file: InputFile) -> str:

@@ -144,7 +144,7 @@ class Intake:
         for found in listed:
             self._look(found, checks, results, is_cancelled)
         if len(listed) == len(self.inputs):
-            self._count(checks, results)
+            self.count(checks, results)
 
     def _list(self, found: Input, results: Results) -> bool:
         start = results.clock()
@@ -196,13 +196,21 @@ class Intake:
         folder.mkdir()
         found.staged = found.table.source.stage(found.listing, found.table.columns, folder)
 
-    def _count(self, checks: Sequence[Check], results: Results) -> None:
-        """Rows of the output cannot be more than those that it is made from."""
+    def count(
+        self, checks: Sequence[Check], results: Results, previous_rows: int | None = None
+    ) -> None:
+        """Says where too few rows will come out, whatever the query: only failures are results.
+
+        Args:
+            checks: Of the definition; only `RowCount` is asked.
+            results: Takes them down; failures are not raised here.
+            previous_rows: In the version before; None where there is none.
+        """
         most = self.most_rows
         for check in checks:
             start = results.clock()
             if isinstance(check, RowCount) and most is not None:
-                reason = check.too_few(most, None)
+                reason = check.too_few(most, previous_rows)
                 if reason is not None:
                     verdict = Verdict("failed", f"at most {most:,} rows can come out; {reason}.")
                     results.add(check, verdict, start=start, stage="footer")

@@ -7,8 +7,6 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-import tadka
-
 _PACKAGES = ("duckdb", "pyarrow", "numpy", "pyspark", "deltalake", "pyiceberg")
 """Those whose version can change rows."""
 _TIMEOUT_S = 10.0
@@ -40,7 +38,7 @@ def code_of(file: str | Path | None) -> dict[str, Any]:
 
 def environment() -> dict[str, Any]:
     """Python, platform, and the versions of the libraries that make rows."""
-    packages = {"tadka": tadka.__version__}
+    packages = {"tadka": metadata.version("tadka")}
     for name in _PACKAGES:
         try:
             packages[name] = metadata.version(name)

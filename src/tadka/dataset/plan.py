@@ -2,10 +2,13 @@
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, Literal
 
 from tadka.dataset.bound import Bound
+from tadka.dataset.check.runner import Results
+from tadka.dataset.definition import Dataset
 from tadka.dataset.intake import Intake
+from tadka.dataset.leakage import check_bound
 from tadka.dataset.manifest import plain
 from tadka.dataset.query import select
 from tadka.dataset.source.template import text_of
@@ -82,6 +85,32 @@ class Plan:
         columns = ", ".join(f"{name} {kind}" for name, kind in self.columns.items())
         lines = [f"{self.name}({given}) on {self.engine}", *map(str, self.tables)]
         return "\n".join([*lines, f"output{most}: {columns}", "", self.sql])
+
+
+def plan(
+    dataset: type[Dataset], *, engine: Literal["duckdb", "spark"] = "duckdb", **parameters: Any
+) -> Plan:
+    """The plan of a dataset, from listings and footers; no engine is started.
+
+    Days that are missing and partitions without rows are warnings here.
+
+    Args:
+        dataset: The definition.
+        engine: That would run it.
+        **parameters: Of the dataset.
+
+    Raises:
+        ConfigError: The definition or its parameters are wrong, or would leak.
+        CheckFailed: A table is not there, or its columns are not as declared.
+    """
+    bound = dataset.definition.bind(**parameters)
+    check_bound(bound)
+    dialect_of(engine)
+    intake = Intake(bound, None)
+    results = Results(dataset.definition.name, on_fail="warn")
+    intake.check(dataset.definition.checks, results)
+    results.raise_failures()
+    return plan_of(bound, intake, engine)
 
 
 def plan_of(bound: Bound, intake: Intake, engine: str) -> Plan:

@@ -6,6 +6,8 @@ that order (`window.py`). DuckDB has a join of its own for as-of rows. Tables ar
 by subqueries that keep the columns and rows that are used.
 """
 
+# ruff: noqa: S608 - names are quoted and values written by the dialect
+
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -93,11 +95,7 @@ def matches(bound: Bound, dialect: Dialect, alias: str) -> str:
         text = f"LEFT JOIN {grouped} AS {dialect.quote(alias)} ON {on}"
         found = f"coalesce({dialect.quote(alias)}.{name}, {dialect.literal(Literal(0, INT))})"
         return f"(SELECT {found} AS {name} FROM {own.source} {text}) AS {name}"
-    wanted: Expression[Any]
-    if rows.lookup.kind == "window":
-        wanted = rows.count()
-    else:  # a row that is found has a time
-        wanted = _as_number(rows)
+    wanted = rows.count() if rows.lookup.kind == "window" else _one_if_found(rows)
     query = _Query(bound, dialect, [wanted], None)
     return f"(SELECT {query.sql(wanted)} AS {name} FROM {query.source}) AS {name}"
 
@@ -325,7 +323,8 @@ def _plain_zero(dialect: Dialect, sql: str, value: Expression[Any]) -> str:
     return f"({sql} + {dialect.literal(Literal(0.0, value.kind))})"
 
 
-def _as_number(rows: Rows) -> Expression[Any]:
+def _one_if_found(rows: Rows) -> Expression[Any]:
+    """1 where an as-of row is found, which has a time then; else 0."""
     assert rows.table.time_column is not None
     is_missing = rows[rows.table.time_column].is_null()
     return if_else(is_missing, 0, 1)

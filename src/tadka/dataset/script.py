@@ -182,7 +182,7 @@ class _Writer:
                 "is Python already, or lives on as YAML."
             )
         self._used.add(kind)
-        options = []
+        options: list[str] = []
         for key, value in values.items():
             if key == "columns" and kind == "Unique":
                 options = [*map(repr, value), *options]

@@ -83,10 +83,7 @@ def session(
     definition = dataset.definition
     if on_fail not in (None, *ON_FAIL):
         raise ConfigError(f"on_fail is {on_fail!r}; it must be 'raise', 'warn' or None.")
-    bound = definition.bind(**parameters)
-    check_bound(bound)
-    refuse_mistaken(definition.name, definition.checks, scope_of(definition))
-    select(bound, dialect_of(engine))  # raw SQL for another engine is refused before work
+    bound = _bound(dataset, engine, parameters)
     with (
         Progress(progress) as shown,
         tempfile.TemporaryDirectory(
@@ -115,6 +112,16 @@ def session(
             for session_ in opened:
                 session_.is_open = False
             start.end()
+
+
+def _bound(dataset: type[Dataset], engine: str, parameters: dict[str, Any]) -> Bound:
+    """A definition with its parameters, after all that can be refused before anything is read."""
+    definition = dataset.definition
+    bound = definition.bind(**parameters)
+    check_bound(bound)
+    refuse_mistaken(definition.name, definition.checks, scope_of(definition))
+    select(bound, dialect_of(engine))  # raw SQL for another engine is refused before work
+    return bound
 
 
 def _opened(
@@ -261,10 +268,10 @@ class Session:
         """
         self._check_open()
         if not self._has_checked:
-            self._has_checked = True
             mine = [check for check in self._checks if check.is_of_inputs(self._scope)]
             ground = ground_of(self._bound, self._dialect)
             run_checks(mine, ground, self._engine.query, self._results)
+            self._has_checked = True
         self._results.raise_failures()
         return self._results.all
 
@@ -311,21 +318,26 @@ class Session:
             self._intake,
             module=self._module,
             level=fingerprint,
-            seconds=self._seconds,
+            seconds=dict(self._seconds),
             clock=time.perf_counter,
         )
-        before = None if accept_changed else writing.before(store)
+        versions = store.versions()
+        before = None if accept_changed else writing.before(versions)
         if before is not None:
             writing.refuse_changed(before, writing.fingerprints("footer"))
-        previous = store.latest_before(name=self.definition.name)
+        same_name = [v.num_rows for v in versions if v.name == self.definition.name]
+        previous_rows = same_name[-1] if same_name else None
+        self._latest = self._results.fork()
+        self._intake.count(self._checks, self._latest, previous_rows)
+        self._latest.raise_failures()
+        self._latest = self._results
         self.check()
         self._latest = self._results.fork()
-        num_rows = None if previous is None else previous.num_rows
         with store.prepare() as folder:
             manifest = writing.run(
                 self.sql,
                 [check for check in self._checks if not check.is_of_inputs(self._scope)],
-                ground_of(self._bound, self._dialect, num_rows),
+                ground_of(self._bound, self._dialect, previous_rows),
                 self._latest,
                 folder,
                 before,

@@ -148,12 +148,14 @@ class Store:
             return
         versions = Path(self._root, "versions")
         folder = versions / _hidden("prepared")
-        try:
-            versions.mkdir(parents=True, exist_ok=True)
-            folder.mkdir()
-        except OSError as error:
-            raise DataError(f"Store {self.path!r} cannot be written: {error.strerror}.") from error
-        try:
+        try:  # around the making, too: Ctrl-C may come before the next statement
+            try:
+                versions.mkdir(parents=True, exist_ok=True)
+                folder.mkdir()
+            except OSError as error:
+                raise DataError(
+                    f"Store {self.path!r} cannot be written: {error.strerror}."
+                ) from error
             yield folder
         finally:
             shutil.rmtree(folder, ignore_errors=True)
@@ -257,10 +259,12 @@ class Store:
                 continue
             manifest = self._manifest(name)
             used = {file.path.split("/")[0] for file in manifest.files} if manifest else set()
+            if "inputs.json" in inside:
+                used.add("inputs")
             found += [
                 f"{folder}/{item}"
                 for item in inside
-                if item.startswith(".") or (item.startswith("data") and item not in used)
+                if item.startswith((".", "data", "inputs")) and item not in {*used, "inputs.json"}
             ]
         before = _now() - older_than
         removed = [path for path in found if self._changed_at(path) <= before]

@@ -5,12 +5,14 @@ a row sees, `RANGE BETWEEN start AND end` along microseconds. A join of rows wit
 time and space with the square of a key's rows; a sort does not, and is as fast where keys are rare.
 """
 
+# ruff: noqa: S608 - names are quoted and values written by the dialect
+
 import datetime as dt
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from tadka.dataset.bound import Bound
+from tadka.dataset.bound import Bound, may_be_null
 from tadka.dataset.expression import Aggregate, Column, Expression, Literal, Sql
 from tadka.dataset.kind import FLOAT, INT, Kind
 from tadka.dataset.relation import Rows
@@ -44,11 +46,13 @@ class _Key:
         name: Of its column.
         cast: What keys of events are made; None where they are so.
         sql: Over the dataset's rows; None where the column is one of theirs.
+        is_nullable: Whether nulls are expected.
     """
 
     name: str
     cast: Kind | None
     sql: str | None
+    is_nullable: bool
 
 
 @dataclass(frozen=True)
@@ -232,7 +236,7 @@ class Stage:
         extra = {name: type_ for name, (_, type_) in self._finals.items()}
         return Spine(source, before.alias, before.columns, {**before.extra, **extra})
 
-    # ------------------------------------------------------------ rows and events, one below the other
+    # ------------------------------------------------------------ rows above events
 
     def _branch(self, rows: Rows, columns: Sequence[str], *, has_sql: bool) -> int:
         """The number of a lookup's events; what several have in common is sorted once."""
@@ -246,12 +250,13 @@ class Stage:
             rows.table.columns[columns[number]].kind.name
             for rows, columns in self.relations.items()
         }
+        is_nullable = may_be_null(key)
         if isinstance(key, Column) and len(kinds) == 1:
-            return _Key(key.name, None, None)  # the column is carried anyway
+            return _Key(key.name, None, None, is_nullable)  # the column is carried anyway
+        name = self._names.fresh(f"k{number}")
         if len(kinds) == 1:
-            return _Key(self._names.fresh(f"k{number}"), None, self._plain(key))
-        sql = self._dialect.cast(self._plain(key), INT)
-        return _Key(self._names.fresh(f"k{number}"), INT, sql)
+            return _Key(name, None, self._plain(key), is_nullable)
+        return _Key(name, INT, self._dialect.cast(self._plain(key), INT), is_nullable)
 
     def _union(self) -> str:
         quote, dialect, before = self._dialect.quote, self._dialect, self._before
@@ -342,24 +347,15 @@ class Stage:
             if dialect.name == "spark":  # it counts nothing distinct over a frame
                 return dialect.cast(f"size({self._call(f'collect_set({value})', *frame)})", INT)
             return self._call(f"count(DISTINCT {value})", *frame)
-        nans = None
-        if kind.is_float:
-            is_nan = dialect.is_nan(sql)
-            if aggregate.drops_nan:
-                sql = f"CASE WHEN NOT {is_nan} THEN {sql} END"
-            else:
-                one = dialect.literal(Literal(1, INT))
-                marked = f"CASE WHEN {is_nan} THEN {one} END"
-                nans = self._call(
-                    f"count({self._value(branch, marked, dialect.type(INT))})", *frame
-                )
+        if kind.is_float and aggregate.drops_nan:
+            sql = f"CASE WHEN NOT {dialect.is_nan(sql)} THEN {sql} END"
         found = self._number(function, sql, kind, branch, frame)
-        if zero and function in ("min", "max"):
-            found = f"({found} + {zero})"
-        if nans is None:
-            return found
-        told = dialect.error(f"{aggregate} meets NaN; nan='drop' leaves it out.")
-        return f"CASE WHEN {nans} > 0 THEN {told} ELSE {found} END"
+        if kind.is_float and not aggregate.drops_nan:
+            # NaN is the greatest value, and what it is added to is NaN
+            seen = self._number("max", sql, kind, branch, frame) if function == "min" else found
+            told = dialect.error(f"{aggregate} meets NaN; nan='drop' leaves it out.")
+            found = f"CASE WHEN {dialect.is_nan(seen)} THEN {told} ELSE {found} END"
+        return f"({found} + {zero})" if zero and function in ("min", "max") else found
 
     def _number(
         self, function: str, sql: str, kind: Kind, branch: int, frame: tuple[str, str]
@@ -394,10 +390,11 @@ class Stage:
         quote = self._dialect.quote
         keys = [quote(key.name) for key in self._keys]
         # rows without a key see nothing; in one heap they would cost as much as all others
-        is_null = " OR ".join(f"{key} IS NULL" for key in keys)
-        apart = f"CASE WHEN {is_null} THEN {quote(self._time)} END"
+        is_null = " OR ".join(f"{quote(key.name)} IS NULL" for key in self._keys if key.is_nullable)
+        if is_null:
+            keys.append(f"CASE WHEN {is_null} THEN {quote(self._time)} END")
         frame = (
-            f"PARTITION BY {', '.join([*keys, apart])} ORDER BY {quote(self._time)} "
+            f"PARTITION BY {', '.join(keys)} ORDER BY {quote(self._time)} "
             f"RANGE BETWEEN {start} AND {end}"
         )
         if frame not in self._frames:

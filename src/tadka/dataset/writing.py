@@ -14,6 +14,7 @@ from tadka.dataset.bound import Bound
 from tadka.dataset.check.check import OUTPUT, Check, Ground
 from tadka.dataset.check.custom import CheckedOutput, Custom
 from tadka.dataset.check.runner import Results, run_checks, run_custom
+from tadka.dataset.disk import writing as on_disk
 from tadka.dataset.document import digest_of, to_yaml
 from tadka.dataset.engine.engine import Engine
 from tadka.dataset.fingerprint import Fingerprint, compare
@@ -22,7 +23,6 @@ from tadka.dataset.manifest import FileRecord, Manifest
 from tadka.dataset.measure import Measured, measure
 from tadka.dataset.origin import code_of, environment
 from tadka.dataset.plan import plain_parameters
-from tadka.dataset.store import Store
 from tadka.dataset.version import Version
 
 
@@ -60,15 +60,15 @@ class Writing:
         self._digest = digest_of(bound.definition)
         self._parameters = plain_parameters(bound)
 
-    def before(self, store: Store) -> Version | None:
+    def before(self, versions: Sequence[Version]) -> Version | None:
         """The newest version of the same definition and parameters; None where there is none.
 
         Args:
-            store: Where to look.
+            versions: Of the store, the oldest first.
         """
         same = [
             version
-            for version in store.versions()
+            for version in versions
             if version.manifest.definition_digest == self._digest
             and version.manifest.parameters == self._parameters
         ]
@@ -131,7 +131,8 @@ class Writing:
         """
         definition = self._bound.definition
         data = folder / "data"
-        data.mkdir()
+        with on_disk(folder):
+            data.mkdir()
         with self._timed("query"):
             files = self._engine.write(sql, data, definition.output, definition.columns)
         with self._timed("check"):
@@ -144,7 +145,8 @@ class Writing:
                 partition_by=definition.output.partition_by,
             )
             pq = require("pyarrow.parquet", extra="dataset")
-            pq.write_table(measured.sample, folder / "sample.parquet")
+            with on_disk(folder):
+                pq.write_table(measured.sample, folder / "sample.parquet")
         with self._timed("fingerprint"):
             prints = self.fingerprints(self._level)
             if told := self._intake.changed_since_listed():

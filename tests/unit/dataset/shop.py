@@ -1,6 +1,7 @@
 """A small shop: impressions, clicks, users and ads in files, and a dataset over them."""
 
 import datetime as dt
+import types
 from collections.abc import Mapping, Sequence
 from datetime import date
 from pathlib import Path
@@ -12,11 +13,19 @@ import pyarrow.parquet as pq
 from tadka.dataset import (
     Column,
     Dataset,
+    Fresh,
+    InRange,
     Label,
+    Matched,
+    NoEntityOverlap,
+    NoSinglePredictor,
+    NullShare,
     Output,
     Parameter,
     Partition,
+    RowCount,
     Table,
+    Unique,
     Utc,
     by_hash,
     days,
@@ -158,4 +167,21 @@ def shop_dataset(folder: Path, **attributes: Any) -> type[Dataset]:
         "output": Output(target_file_bytes="1MiB"),
         **attributes,
     }
-    return type(Dataset)("Ctr", (Dataset,), body)
+    return types.new_class("Ctr", (Dataset,), exec_body=lambda space: space.update(body))
+
+
+CHECKS = [
+    RowCount(min=100, max_drop=0.5),
+    NullShare("price", max=0.2),
+    InRange("age", min=0, max=100),
+    Unique("user", "at"),
+    Matched("ad", 0.5),
+    Fresh("Click", dt.timedelta(days=1)),
+    NoEntityOverlap("user"),
+    NoSinglePredictor(max_auc=1.0),
+]
+"""Checks that the dataset passes."""
+
+
+def files_below(folder: Path) -> list[Path]:
+    return [path for path in folder.rglob("*") if path.is_file()]

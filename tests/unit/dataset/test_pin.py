@@ -1,4 +1,5 @@
 import json
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -121,7 +122,11 @@ def test_half_a_copy_is_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
             version.pin()
     assert {} == version.pinned()
     assert None is version.verify("listing").pinned
+    store = Store(tmp_path / "out")
+    half = f"versions/{version.id}/inputs"
+    assert [half] == store.clean(older_than=timedelta(seconds=-60))
     assert 2 == len(version.pin())
+    assert [] == store.clean(older_than=timedelta(seconds=-60))
 
 
 def test_table_that_lies_in_no_files_cannot_be_pinned(tmp_path: Path) -> None:

@@ -3,7 +3,7 @@
 import datetime as dt
 import math
 import random
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +31,8 @@ START = dt.datetime(2026, 1, 10, tzinfo=dt.UTC)
 RIPE = dt.datetime(2027, 1, 1, tzinfo=dt.UTC)
 NUM_ROWS, NUM_CLICKS, NUM_USERS = 60, 150, 40
 Rows = list[dict[str, Any]]
+
+pytestmark = pytest.mark.timeout(600)  # Spark takes long to start where others work, too
 
 
 @pytest.fixture(
@@ -569,9 +571,7 @@ def test_matches_counts_what_each_row_finds(engine: Engine, shop: Shop) -> None:
         return sorted(table["matches"].to_pylist())
 
     assert found("ad") == sorted(int(row["ad"] in (0, 2)) for row in shop.imps)
-    assert found("recent") == sorted(
-        len(events(shop, row, days(-1), days(0))) for row in shop.imps
-    )
+    assert found("recent") == sorted(len(events(shop, row, days(-1), days(0))) for row in shop.imps)
     assert found("user") == sorted(
         int(
             any(
@@ -675,7 +675,9 @@ def test_lookups_that_nothing_uses_are_not_read(shop: Shop) -> None:
         features = {"id": imp.id}
 
     sql = select(Unused.definition.bind(), dialect_of("duckdb"))
-    assert 'SELECT\n  "imp"."id" AS "id"\nFROM (SELECT "id", "ad" FROM "Impression") AS "imp"' != sql
+    assert (
+        'SELECT\n  "imp"."id" AS "id"\nFROM (SELECT "id", "ad" FROM "Impression") AS "imp"' != sql
+    )
     assert "Click" not in sql
     assert "User" not in sql
     assert '"Ad"' not in sql
@@ -686,9 +688,14 @@ def test_windows_of_one_table_and_key_are_sorted_once(shop: Shop) -> None:
         imp = shop.Impression.all()
         short = shop.Click.last(hours(1), on="user")
         long = shop.Click.last(days(1), on="user")
-        features = {"id": imp.id, "short": short.count(), "long": long.price.max(), "n": long.count()}
+        features = {
+            "id": imp.id,
+            "short": short.count(),
+            "long": long.price.max(),
+            "n": long.count(),
+        }
 
-    make: Callable[[str], str] = lambda name: select(Once.definition.bind(), dialect_of(name))
     for name in ("duckdb", "spark"):
-        assert 1 == make(name).count("Click")
-        assert 2 == make(name).count("PARTITION BY")
+        sql = select(Once.definition.bind(), dialect_of(name))
+        assert 1 == sql.count("Click")
+        assert 2 == sql.count("PARTITION BY")

@@ -1,6 +1,6 @@
 """Checks of one's own: a function that looks at the output."""
 
-import importlib
+import pkgutil
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, cast
@@ -44,6 +44,7 @@ class Custom(Check):
         function: Takes a `CheckedOutput`; gives None where all is well, else a sentence. In YAML it
             is `module:function`, so it must be found under its name in a module.
         title: What results call it; the name of the function unless given.
+        on_fail: `"raise"` or `"warn"`.
     """
 
     function: Callable[[CheckedOutput], str | None]
@@ -75,14 +76,11 @@ def load_function(path: str, where: str) -> Callable[[CheckedOutput], str | None
             f"{where} is {path!r}, a function inside another or without a name, which YAML cannot "
             "give; define it with def at the top of a module."
         )
-    module, colon, name = path.partition(":")
     found: Any = None
     try:
-        if colon and module:
-            found = importlib.import_module(module)
-            for step in name.split("."):
-                found = getattr(found, step)
-    except (ImportError, AttributeError) as error:
+        if ":" in path:
+            found = pkgutil.resolve_name(path)
+    except (ImportError, AttributeError, ValueError) as error:
         raise ConfigError(f"{where} is {path!r}, which cannot be found: {error}.") from error
     if not callable(found):
         raise ConfigError(f"{where} is {path!r}; it must be a function, as 'module:function'.")

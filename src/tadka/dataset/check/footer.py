@@ -106,6 +106,7 @@ class PartitionsExist(TableCheck):
 
     Args:
         table: Its name; every table where none is given.
+        on_fail: `"raise"` or `"warn"`.
     """
 
     def judge_table(self, facts: TableFacts) -> Verdict:

@@ -26,6 +26,7 @@ class Matched(Check):
     Args:
         relation: Its name in the dataset.
         min_share: The least share of rows that is accepted.
+        on_fail: `"raise"` or `"warn"`.
     """
 
     relation: str
@@ -107,6 +108,7 @@ class Fresh(Check):
         table: Its name.
         max_age: From its newest row to the end of the period that the rows are taken from; to now
             where the rows have no end.
+        on_fail: `"raise"` or `"warn"`.
     """
 
     table: str

@@ -31,6 +31,7 @@ class NoSinglePredictor(Check):
     feature is grouped and sorted once, which takes about as long as a query over it.
 
     Args:
+        on_fail: `"raise"` or `"warn"`.
         max_auc: The largest area that is accepted; of one below 0.5 the opposite is taken.
     """
 

@@ -28,6 +28,7 @@ class RowCount(Check):
     """How many rows the output has. Footers may tell before, where there are too few to begin with.
 
     Args:
+        on_fail: `"raise"` or `"warn"`.
         min: The fewest that are accepted. 0 admits an output without rows.
         max: The most that are accepted; no bound where none is given.
         max_drop: By which share it may have fewer rows than the version before it.
@@ -151,6 +152,7 @@ class NoEntityOverlap(Check):
 
     Args:
         column: Of the output. Null is nobody.
+        on_fail: `"raise"` or `"warn"`.
     """
 
     column: str
@@ -195,6 +197,7 @@ class LabelShare(Check):
     """Which share of the labels is true, or above 0. Rows whose label is null do not count.
 
     Args:
+        on_fail: `"raise"` or `"warn"`.
         min: The least share that is accepted.
         max: The greatest share that is accepted.
     """

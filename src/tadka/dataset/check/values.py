@@ -66,6 +66,7 @@ class NullShare(_OfColumn):
 
     Args:
         column: Its name.
+        on_fail: `"raise"` or `"warn"`.
         max: The largest share that is accepted.
     """
 
@@ -94,6 +95,7 @@ class NoNan(_OfColumn):
 
     Args:
         column: Its name; of floating-point numbers.
+        on_fail: `"raise"` or `"warn"`.
     """
 
     def mistakes(self, scope: Scope) -> list[str]:
@@ -116,6 +118,7 @@ class InRange(_OfColumn):
 
     Args:
         column: Its name.
+        on_fail: `"raise"` or `"warn"`.
         min: The least value that is accepted; no bound where none is given.
         max: The greatest value that is accepted.
     """
@@ -161,6 +164,7 @@ class OneOf(_OfColumn):
     Args:
         column: Its name.
         values: That are accepted.
+        on_fail: `"raise"` or `"warn"`.
     """
 
     values: Sequence[Any]

@@ -1,5 +1,7 @@
 """DuckDB as the engine: in this process, started in a moment."""
 
+# ruff: noqa: S608 - names are quoted and values written by the dialect
+
 import re
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
@@ -206,7 +208,6 @@ class DuckDBEngine:
             DataError: The data does not admit it, or it was interrupted.
             ConfigError: It is no SQL of DuckDB.
         """
-
         return self._run(lambda connection: connection.sql(sql).to_arrow_table())
 
     def count_rows(self, sql: str) -> int:

@@ -58,7 +58,9 @@ _LEAST_MEMORY = 1 << 30
 _TYPES = {"uint8": "SMALLINT", "uint16": "INT", "uint32": "BIGINT", "float16": "FLOAT"}
 # Characters that Java leaves as they are in the path of a URI; others of ASCII become %XX.
 _ESCAPED = re.compile(r"[^A-Za-z0-9/;:@&=+$,_\-!.~'()*\u0080-\U0010ffff]")
-_CONDITION = re.compile(r"\[[A-Z0-9_.]+\] (.*?)(?: SQLSTATE: \w+)?$", re.DOTALL | re.MULTILINE)
+_WILDCARD = re.compile(r"[][{}*?\\]")
+_RAISED = re.compile(r"\[USER_RAISED_EXCEPTION\] (.*?)(?: SQLSTATE: \w+)?$")
+_TOLD = re.compile(r"\[[A-Z0-9_.]+\] (.*?)(?: SQLSTATE: \w+)?$")
 
 
 class SparkEngine:
@@ -180,11 +182,13 @@ class SparkEngine:
     @contextlib.contextmanager
     def _user_session_active(self) -> Iterator[None]:
         """Some calls make their session the active one of the thread; puts back what was there."""
-        java = self._parent._jvm.SparkSession  # noqa: SLF001 - Python has no way to set it
-        active = java.getActiveSession()
+        parent = self._parent  # its class in Java is the one way to set it
+        java = parent._get_j_spark_session_class(parent._jvm)  # noqa: SLF001
+        active, seen = java.getActiveSession(), type(parent)._activeSession  # noqa: SLF001
         try:
             yield
         finally:
+            type(parent)._activeSession = seen  # noqa: SLF001
             if active.isDefined():
                 java.setActiveSession(active.get())
             else:
@@ -291,12 +295,13 @@ class SparkEngine:
             texts[name] = SPARK.quote(name)
             fields.append(f"{SPARK.quote(name)} {_type(found, column.kind)}")
         root = hive_root(group.files, partitions) if partitions else None
-        reader = session.read.option("__globPaths__", "false")  # names with * are names
+        reader = session.read
         if root is not None:
             reader = reader.option("basePath", self._path(root))
             fields += [f"{SPARK.quote(c.name)} {SPARK.type(c.kind)}" for c in partitions]
             texts.update({c.name: SPARK.quote(c.name) for c in partitions})
-        paths = [self._path(file.uri) for file in group.files]
+        # names with * are names; its option for that reads every file once for each of them
+        paths = [_WILDCARD.sub(r"\\\g<0>", self._path(file.uri)) for file in group.files]
         if fields:
             reader = reader.schema(", ".join(fields))
         frame = reader.parquet(*paths)
@@ -315,20 +320,25 @@ class SparkEngine:
         """A join that gives the values of partitions by the path of the file."""
         pa = require("pyarrow", extra="dataset")
         functions = require("pyspark.sql.functions", extra="spark")
+        given = [_ESCAPED.sub(_escape, self._path(file.uri)) for file in group.files]
+        # Spark names a local file in one of two ways, which depends on its version
+        ways = [given, [f"file:/{path[8:]}" for path in given if path.startswith("file:///")]]
         columns = {
-            f"value{number}": pa.array([f.values[c.name] for f in group.files], c.kind.arrow)
+            f"value{number}": pa.concat_arrays(
+                [pa.array([f.values[c.name] for f in group.files], c.kind.arrow)]
+                * (2 if ways[1] else 1)
+            )
             for number, c in enumerate(partitions)
         }
-        paths = [_ESCAPED.sub(_escape, self._path(file.uri)) for file in group.files]
-        values = session.createDataFrame(pa.table({"path": paths, **columns}))
+        values = session.createDataFrame(pa.table({"path": [*ways[0], *ways[1]], **columns}))
         left = frame.select("*", frame["_metadata.file_path"].alias("file_path"))
-        joined = left.join(functions.broadcast(values), left["file_path"] == values["path"], "left")
-        told = SPARK.error("A file is not among those that were listed.")
-        texts = {
+        found = left["file_path"] == values["path"]
+        joined = left.join(functions.broadcast(values), found, "left")
+        told = SPARK.error("A file is none of those that were listed.")
+        return joined, {
             c.name: f"CASE WHEN `path` IS NULL THEN {told} ELSE `value{number}` END"
             for number, c in enumerate(partitions)
         }
-        return joined, texts
 
     def _path(self, uri: str) -> str:
         """A path as Hadoop's file systems name it."""
@@ -442,12 +452,9 @@ def _memory() -> int:
 
 
 def _first(error: BaseException) -> str:
-    """What an error says, without Spark's code of it and the stack of Java."""
+    """What an error says, without Spark's codes and the stacks of Java."""
     text = str(error)
-    for line in text.splitlines():
-        found = re.search(r"\[USER_RAISED_EXCEPTION\] (.*?)(?: SQLSTATE: \w+)?$", line)
-        if found is not None:
-            text = found[1]
-            break
-    text = text.partition("\n")[0].strip()
+    told = [found[1] for line in text.splitlines() if (found := _TOLD.search(line)) is not None]
+    raised = [found[1] for line in text.splitlines() if (found := _RAISED.search(line)) is not None]
+    text = [*raised, *told, text.partition("\n")[0]][0].strip()
     return text if text.endswith(".") else f"{text}."

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tadka.core.extra import require
+from tadka.dataset.disk import writing
 from tadka.dataset.expression import Column
 
 if TYPE_CHECKING:
@@ -157,11 +158,15 @@ def write_parquet(path: Path, schema: "pa.Schema", batches: "Iterator[pa.RecordB
         path: Of the file.
         schema: Of all batches.
         batches: Its rows.
+
+    Raises:
+        DataError: The disk is full.
     """
     pq = require("pyarrow.parquet", extra="dataset")
     pa = require("pyarrow", extra="dataset")
     # min and max of floats do not count NaN, and readers that rely on them lose rows
     exact = [field.name for field in schema if not pa.types.is_floating(field.type)]
-    with pq.ParquetWriter(path, schema, compression="snappy", write_statistics=exact) as writer:
+    options = {"compression": "snappy", "write_statistics": exact}
+    with writing(path.parent), pq.ParquetWriter(path, schema, **options) as writer:
         for batch in batches:
             writer.write_batch(batch)

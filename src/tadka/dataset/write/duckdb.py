@@ -6,25 +6,28 @@ hardly larger, and none carries a file past a tenth of the target. Small row gro
 fifth of the target is the largest that even incompressible values bear. What comes out wrong all
 the same (rows of which 2,048 exceed a file, more than a hundred folders) is merged and cut again.
 
-JSON lines, CSV, and folders on DuckDB before 2.0 go through the writer of `tadka.dataset.write.sized`.
+JSON lines, CSV, and folders on DuckDB before 2.0 go through the writer of
+`tadka.dataset.write.sized`.
 """
 
 import os
 import shutil
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote
 
 from tadka.core.extra import require
 from tadka.dataset.bound import OutputColumn
+from tadka.dataset.disk import writing
 from tadka.dataset.output import Output
-from tadka.dataset.write.place import layout_of, misfits, settle, writing
+from tadka.dataset.write.place import layout_of, misfits, settle
 from tadka.dataset.write.sized import NULL_FOLDER, Layout, SizedWriter, Written, folder_name, merge
 
 if TYPE_CHECKING:
     import duckdb
+    import pyarrow as pa
 
 OnProgress = Callable[[float], None]
 
@@ -124,12 +127,14 @@ def _found(top: Path, layout: Layout) -> list[Written]:
     parquet = require("pyarrow.parquet", extra="dataset")
     found = []
     for at, _, names in os.walk(top):
+        if not names:
+            continue
         levels = [unquote(part).partition("=")[2] for part in Path(at).relative_to(top).parts]
         texts = [None if text == NULL_FOLDER else text for text in levels]
         folder = folder_name(layout.partition_by, texts) if levels else ""
         for name in sorted(names, key=lambda name: (len(name), name)):
-            path = os.path.join(at, name)
-            num_bytes = os.path.getsize(path)
+            path = str(Path(at, name))
+            num_bytes = Path(path).stat().st_size
             num_rows = -1  # many, and nobody asks
             if num_bytes < layout.target_bytes / 2:
                 num_rows = parquet.read_metadata(path).num_rows
@@ -150,7 +155,7 @@ def _stream(
     reader = getattr(relation, "to_arrow_reader", None) or relation.fetch_arrow_reader
     writer = SizedWriter(str(aside), layout)
     try:
-        for batch in reader(_BATCH_ROWS):
+        for batch in _read(reader(_BATCH_ROWS)):
             if stop.is_set():
                 break
             writer.add(batch)
@@ -164,6 +169,22 @@ def _stream(
             made = merge([file.path for file in some], str(aside), layout, folder)
             files = [file for file in files if file not in some] + made
     return files
+
+
+def _read(reader: "pa.RecordBatchReader") -> "Iterator[pa.RecordBatch]":
+    """The batches, with errors of the query as DuckDB calls them elsewhere."""
+    duckdb = require("duckdb", extra="dataset")
+    pa = require("pyarrow", extra="dataset")
+    while True:
+        try:
+            batch = reader.read_next_batch()
+        except StopIteration:
+            return
+        except (OSError, pa.ArrowException) as error:
+            text = str(error)
+            is_interrupt = text.startswith("INTERRUPT")
+            raise (duckdb.InterruptException if is_interrupt else duckdb.Error)(text) from error
+        yield batch
 
 
 # ---------------------------------------------------------------- running
@@ -182,7 +203,7 @@ def _watched(
     def run() -> None:
         try:
             results.append(work(stop))
-        except BaseException as error:  # raised again below, in the thread that waits
+        except BaseException as error:  # noqa: BLE001 - raised again below, in the thread that waits
             errors.append(error)
         finally:
             done.set()

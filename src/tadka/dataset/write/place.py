@@ -1,19 +1,14 @@
 """From files as an engine left them to files of the right size under their final names."""
 
-import errno
-import os
-import re
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 
-from tadka.core.error import ConfigError, DataError
+from tadka.core.error import ConfigError
 from tadka.core.extra import require
 from tadka.dataset.bound import OutputColumn
 from tadka.dataset.output import Output
 from tadka.dataset.write.sized import Layout, Written, write_empty
 
-_FULL_DISK = re.compile(r"no space left|disk quota|file too large|input/output error", re.I)
 _TOLERANCE = 0.1
 
 
@@ -93,30 +88,6 @@ def settle(files: Sequence[Written], directory: Path, layout: Layout) -> list[Pa
         (directory / folder).mkdir(parents=True, exist_ok=True)
         for number, file in enumerate(some):
             path = directory / folder / f"part-{number:05}{layout.suffix}"
-            os.rename(file.path, path)
+            Path(file.path).rename(path)
             settled.append(path)
     return settled
-
-
-@contextmanager
-def writing(directory: Path) -> Iterator[None]:
-    """Turns what the disk refuses into DataError.
-
-    Args:
-        directory: That is written to, for the message.
-
-    Raises:
-        DataError: The disk is full or broken.
-    """
-    try:
-        yield
-    except Exception as error:  # engines have their own errors; only those of the disk are meant
-        number = getattr(error, "errno", None)
-        is_full = number in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
-        if not is_full and not _FULL_DISK.search(str(error)):
-            raise
-        reason = str(error).strip().splitlines()[0]
-        raise DataError(
-            f"Folder {str(directory)!r} cannot be written: {reason}. "
-            "Free some space or choose another place."
-        ) from error

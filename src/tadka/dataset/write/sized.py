@@ -4,16 +4,21 @@ A file grows by parts of about a twelfth of the target. How large a part becomes
 what the last one took per byte in memory, so widths may grow along the data; a file is closed when
 the next part would carry it away from the target. Rows of each folder have files of their own.
 
-Spark sends this module to its workers: it uses the standard library and pyarrow alone.
+Spark sends this module to its workers, which may lack tadka: it uses numpy and pyarrow alone.
 """
 
 import json
-import os
 import secrets
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 from urllib.parse import quote
+
+import numpy as np
+
+from tadka.core.extra import require
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -61,7 +66,7 @@ class Layout:
     @property
     def stored(self) -> "pa.Schema":
         """The columns that stand in the files."""
-        import pyarrow as pa
+        pa = require("pyarrow", extra="dataset")
 
         return pa.schema([f for f in self.schema if f.name not in self.partition_by])
 
@@ -89,7 +94,7 @@ def as_batch(files: Sequence[Written]) -> "pa.RecordBatch":
     Args:
         files: In any order.
     """
-    import pyarrow as pa
+    pa = require("pyarrow", extra="dataset")
 
     return pa.record_batch(
         {
@@ -166,7 +171,7 @@ class SizedWriter:
         self._folders.clear()
 
     def _split(self, batch: "pa.RecordBatch") -> "Iterator[tuple[str, pa.Table]]":
-        import pyarrow as pa
+        pa = require("pyarrow", extra="dataset")
 
         layout = self._layout
         table = pa.Table.from_batches([batch]).select(layout.schema.names).cast(layout.schema)
@@ -195,7 +200,7 @@ class SizedWriter:
         if state.file is None:
             self._count += 1
             name = f"{self._token}-{self._count:06}{self._layout.suffix}"
-            state.file = _open(os.path.join(self._directory, name), self._layout)
+            state.file = _open(str(Path(self._directory, name)), self._layout)
         before = state.file.num_bytes
         state.file.write(part)
         if part.nbytes:
@@ -208,7 +213,7 @@ class SizedWriter:
         num_rows, path = state.file.num_rows, state.file.path
         state.file.close()
         state.file = None
-        self._done.append(Written(path, folder, num_rows, os.path.getsize(path)))
+        self._done.append(Written(path, folder, num_rows, Path(path).stat().st_size))
 
     def _relieve(self) -> None:
         """Writes the fullest buffers, until half of what they may hold is left."""
@@ -245,7 +250,7 @@ class _Folder:
 
     def take(self, num_bytes: float | None) -> "pa.Table":
         """The first rows, of about so many bytes, at least one; all for None."""
-        import pyarrow as pa
+        pa = require("pyarrow", extra="dataset")
 
         taken: list[pa.Table] = []
         while self.waiting and (num_bytes is None or num_bytes > 0):
@@ -291,8 +296,8 @@ class _ParquetFile:
     """Each part becomes a row group."""
 
     def __init__(self, path: str, layout: Layout) -> None:
-        import pyarrow as pa
-        import pyarrow.parquet as pq
+        pa = require("pyarrow", extra="dataset")
+        pq = require("pyarrow.parquet", extra="dataset")
 
         self.path, self.num_rows = path, 0
         stored = layout.stored
@@ -301,6 +306,8 @@ class _ParquetFile:
             self._sink,
             stored,
             compression=layout.compression,
+            # of numbers, which seldom repeat within a part, dictionaries cost bytes and time
+            use_dictionary=[f.name for f in stored if pa.types.is_string(f.type)],
             # readers take the bounds of floats for bounds of all values, NaN included
             write_statistics=[f.name for f in stored if not _holds_floats(f.type)],
         )
@@ -312,7 +319,8 @@ class _ParquetFile:
     @property
     def num_bytes(self) -> int:
         footer = self._schema_bytes + self._num_groups * self._group_bytes
-        return int(self._sink.tell()) + footer
+        written: int = self._sink.tell()
+        return written + footer
 
     def write(self, table: "pa.Table") -> None:
         self._writer.write_table(table, row_group_size=max(1, table.num_rows))
@@ -328,7 +336,7 @@ class _ParquetFile:
 
 
 def _holds_floats(type_: "pa.DataType") -> bool:
-    import pyarrow as pa
+    pa = require("pyarrow", extra="dataset")
 
     return bool(pa.types.is_floating(type_) or pa.types.is_nested(type_))
 
@@ -337,7 +345,7 @@ class _TextFile:
     """JSON lines or CSV, flushed after each part so that its size is known."""
 
     def __init__(self, path: str, layout: Layout) -> None:
-        import pyarrow as pa
+        pa = require("pyarrow", extra="dataset")
 
         self.path, self.num_rows = path, 0
         is_raw = layout.schema.names == [_LINE]
@@ -357,7 +365,8 @@ class _TextFile:
 
     @property
     def num_bytes(self) -> int:
-        return int(self._sink.tell())
+        written: int = self._sink.tell()
+        return written
 
     def write(self, table: "pa.Table") -> None:
         for start in range(0, table.num_rows, _ENCODE_ROWS):
@@ -371,6 +380,8 @@ class _TextFile:
         self._sink.close()
 
     def abort(self) -> None:
+        with suppress(OSError):  # what is buffered is written, and a full disk is still full
+            self._stream.close()
         self._sink.close()
 
 
@@ -407,11 +418,11 @@ def csv_rows(table: "pa.Table") -> "pa.Buffer":
     Args:
         table: The rows.
     """
-    import pyarrow as pa
-    import pyarrow.csv
+    pa = require("pyarrow", extra="dataset")
+    csv = require("pyarrow.csv", extra="dataset")
 
     sink = pa.BufferOutputStream()
-    pyarrow.csv.write_csv(table, sink, pyarrow.csv.WriteOptions(include_header=False))
+    csv.write_csv(table, sink, csv.WriteOptions(include_header=False))
     return sink.getvalue()
 
 
@@ -421,8 +432,8 @@ def json_lines(table: "pa.Table") -> "pa.Buffer":
     Args:
         table: The rows.
     """
-    import pyarrow as pa
-    import pyarrow.compute as pc
+    pa = require("pyarrow", extra="dataset")
+    pc = require("pyarrow.compute", extra="dataset")
 
     pieces: list[Any] = []
     for i, name in enumerate(table.column_names):
@@ -438,7 +449,7 @@ def json_lines(table: "pa.Table") -> "pa.Buffer":
 
 def _content(table: "pa.Table") -> "pa.Buffer":
     """Lines that are text already."""
-    import pyarrow as pa
+    pa = require("pyarrow", extra="dataset")
 
     return _bytes_of(pa.concat_arrays(table.column(0).chunks))
 
@@ -452,8 +463,8 @@ def _bytes_of(texts: "pa.Array") -> "pa.Buffer":
 
 def _json(values: "pa.Array") -> "pa.Array":
     """Each value as JSON; null where it is null."""
-    import pyarrow as pa
-    import pyarrow.compute as pc
+    pa = require("pyarrow", extra="dataset")
+    pc = require("pyarrow.compute", extra="dataset")
 
     kind = values.type
     if pa.types.is_list(kind):
@@ -477,7 +488,7 @@ def _json(values: "pa.Array") -> "pa.Array":
 
 
 def _escaped(values: "pa.Array") -> "pa.Array":
-    import pyarrow.compute as pc
+    pc = require("pyarrow.compute", extra="dataset")
 
     values = pc.replace_substring(pc.replace_substring(values, "\\", "\\\\"), '"', '\\"')
     if pc.any(pc.match_substring_regex(values, "[\\x00-\\x1f]")).as_py():
@@ -501,7 +512,7 @@ def merge(paths: Sequence[str], directory: str, layout: Layout, folder: str) -> 
     Returns:
         The new files, none of them empty.
     """
-    import pyarrow as pa
+    pa = require("pyarrow", extra="dataset")
 
     inner = replace(layout, schema=layout.stored, partition_by=())
     read = _row_groups
@@ -519,12 +530,12 @@ def merge(paths: Sequence[str], directory: str, layout: Layout, folder: str) -> 
         writer.abort()
         raise
     for path in paths:
-        os.unlink(path)
+        Path(path).unlink()
     return [replace(file, folder=folder) for file in made]
 
 
-def _row_groups(path: str, layout: Layout) -> "Iterator[pa.RecordBatch]":
-    import pyarrow.parquet as pq
+def _row_groups(path: str, _layout: Layout) -> "Iterator[pa.RecordBatch]":
+    pq = require("pyarrow.parquet", extra="dataset")
 
     with pq.ParquetFile(path) as file:
         for index in range(file.num_row_groups):
@@ -533,8 +544,7 @@ def _row_groups(path: str, layout: Layout) -> "Iterator[pa.RecordBatch]":
 
 def _lines(path: str, layout: Layout) -> "Iterator[pa.RecordBatch]":
     """The lines of a file, its header aside; a line break between quotes does not end one."""
-    import numpy as np
-    import pyarrow as pa
+    pa = require("pyarrow", extra="dataset")
 
     codec = None if layout.compression == "none" else layout.compression
     with pa.input_stream(path, compression=codec) as stream:

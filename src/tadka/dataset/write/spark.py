@@ -6,21 +6,24 @@ leave unfinished, at most one file a task and folder, is merged by further tasks
 each folder is left. Only files that a finished task has named count; a task that was repeated or
 killed leaves files under other names, which are thrown away with the folder aside.
 
-Workers need pyarrow, and a file system that the driver sees under the same path.
+Workers need pyarrow and pandas, and a file system that the driver sees under the same path.
 """
 
 import shutil
 import threading
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from tadka.core import error, extra
 from tadka.core.extra import require
 from tadka.dataset.bound import OutputColumn
+from tadka.dataset.disk import writing
 from tadka.dataset.output import Output
 from tadka.dataset.write import sized
-from tadka.dataset.write.place import layout_of, misfits, settle, writing
+from tadka.dataset.write.place import layout_of, misfits, settle
 from tadka.dataset.write.sized import Layout, Written
 
 if TYPE_CHECKING:
@@ -67,7 +70,7 @@ def write(
     aside.mkdir()
     with writing(directory), _by_value(), _reported(dataframe, on_progress):
         rows = dataframe.select([_quoted(column.name) for column in columns])
-        files = _collected(rows.mapInArrow(_task(str(aside), layout), _RESULT))
+        files = _mapped(rows, _task(str(aside), layout))
         files = _merged(dataframe, files, aside, layout)
         settled = settle(files, directory, layout)
         shutil.rmtree(aside)
@@ -106,7 +109,7 @@ def _merged(
             return files  # rows too large for such files: no better than this
         fewest = len(groups)
         numbers = dataframe.sparkSession.range(0, len(groups), 1, len(groups))
-        made = _collected(numbers.mapInArrow(_merge(str(aside), layout, groups), _RESULT))
+        made = _mapped(numbers, _merge(str(aside), layout, groups))
         again = {file.path for group in groups for file in group}
         files = [file for file in files if file.path not in again] + made
     return files
@@ -133,12 +136,17 @@ def _merge(
     return work
 
 
-def _collected(results: "DataFrame") -> list[Written]:
+def _mapped(rows: "DataFrame", function: "Callable[[Any], Any]") -> list[Written]:
     """Files that finished tasks have named, in an order that does not change."""
+    require("pandas", extra="spark")  # which Spark looks for, though nothing here uses it
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "PySpark does not yet fully support pandas")
+        results = rows.mapInArrow(function, _RESULT)
     found = [Written(row[0], row[1], row[2], row[3]) for row in results.collect()]
     return sorted(found, key=lambda file: (file.folder, -file.num_rows, file.path))
 
 
+_SENT = (sized, extra, error)
 _sending = threading.Lock()
 
 
@@ -147,11 +155,13 @@ def _by_value() -> Iterator[None]:
     """Functions of ours travel to the workers as they are, so that these need no tadka."""
     cloudpickle = require("pyspark.cloudpickle", extra="spark")
     with _sending:
-        cloudpickle.register_pickle_by_value(sized)
+        for module in _SENT:
+            cloudpickle.register_pickle_by_value(module)
         try:
             yield
         finally:
-            cloudpickle.unregister_pickle_by_value(sized)
+            for module in _SENT:
+                cloudpickle.unregister_pickle_by_value(module)
 
 
 @contextmanager
