@@ -9,7 +9,7 @@ Spark sends this module to its workers, which may lack tadka: it uses numpy and 
 
 import json
 import secrets
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -67,7 +67,6 @@ class Layout:
     def stored(self) -> "pa.Schema":
         """The columns that stand in the files."""
         pa = require("pyarrow", extra="dataset")
-
         return pa.schema([f for f in self.schema if f.name not in self.partition_by])
 
 
@@ -95,7 +94,6 @@ def as_batch(files: Sequence[Written]) -> "pa.RecordBatch":
         files: In any order.
     """
     pa = require("pyarrow", extra="dataset")
-
     return pa.record_batch(
         {
             "path": pa.array([file.path for file in files], pa.string()),
@@ -172,7 +170,6 @@ class SizedWriter:
 
     def _split(self, batch: "pa.RecordBatch") -> "Iterator[tuple[str, pa.Table]]":
         pa = require("pyarrow", extra="dataset")
-
         layout = self._layout
         table = pa.Table.from_batches([batch]).select(layout.schema.names).cast(layout.schema)
         if not layout.partition_by or not table.num_rows:
@@ -251,8 +248,7 @@ class _Folder:
     def take(self, num_bytes: float | None) -> "pa.Table":
         """The first rows, of about so many bytes, at least one; all for None."""
         pa = require("pyarrow", extra="dataset")
-
-        taken: list[pa.Table] = []
+        taken: list[Any] = []
         while self.waiting and (num_bytes is None or num_bytes > 0):
             first = self.waiting.pop(0)
             size = first.nbytes
@@ -298,7 +294,6 @@ class _ParquetFile:
     def __init__(self, path: str, layout: Layout) -> None:
         pa = require("pyarrow", extra="dataset")
         pq = require("pyarrow.parquet", extra="dataset")
-
         self.path, self.num_rows = path, 0
         stored = layout.stored
         self._sink = pa.OSFile(path, "wb")
@@ -337,7 +332,6 @@ class _ParquetFile:
 
 def _holds_floats(type_: "pa.DataType") -> bool:
     pa = require("pyarrow", extra="dataset")
-
     return bool(pa.types.is_floating(type_) or pa.types.is_nested(type_))
 
 
@@ -346,7 +340,6 @@ class _TextFile:
 
     def __init__(self, path: str, layout: Layout) -> None:
         pa = require("pyarrow", extra="dataset")
-
         self.path, self.num_rows = path, 0
         is_raw = layout.schema.names == [_LINE]
         encode = csv_rows if layout.format == "csv" else json_lines
@@ -420,7 +413,6 @@ def csv_rows(table: "pa.Table") -> "pa.Buffer":
     """
     pa = require("pyarrow", extra="dataset")
     csv = require("pyarrow.csv", extra="dataset")
-
     sink = pa.BufferOutputStream()
     csv.write_csv(table, sink, csv.WriteOptions(include_header=False))
     return sink.getvalue()
@@ -434,7 +426,6 @@ def json_lines(table: "pa.Table") -> "pa.Buffer":
     """
     pa = require("pyarrow", extra="dataset")
     pc = require("pyarrow.compute", extra="dataset")
-
     pieces: list[Any] = []
     for i, name in enumerate(table.column_names):
         values = table.column(i).combine_chunks()
@@ -450,7 +441,6 @@ def json_lines(table: "pa.Table") -> "pa.Buffer":
 def _content(table: "pa.Table") -> "pa.Buffer":
     """Lines that are text already."""
     pa = require("pyarrow", extra="dataset")
-
     return _bytes_of(pa.concat_arrays(table.column(0).chunks))
 
 
@@ -465,7 +455,6 @@ def _json(values: "pa.Array") -> "pa.Array":
     """Each value as JSON; null where it is null."""
     pa = require("pyarrow", extra="dataset")
     pc = require("pyarrow.compute", extra="dataset")
-
     kind = values.type
     if pa.types.is_list(kind):
         items = pc.fill_null(_json(values.flatten()), "null")
@@ -489,7 +478,6 @@ def _json(values: "pa.Array") -> "pa.Array":
 
 def _escaped(values: "pa.Array") -> "pa.Array":
     pc = require("pyarrow.compute", extra="dataset")
-
     values = pc.replace_substring(pc.replace_substring(values, "\\", "\\\\"), '"', '\\"')
     if pc.any(pc.match_substring_regex(values, "[\\x00-\\x1f]")).as_py():
         for code in range(32):
@@ -513,9 +501,8 @@ def merge(paths: Sequence[str], directory: str, layout: Layout, folder: str) -> 
         The new files, none of them empty.
     """
     pa = require("pyarrow", extra="dataset")
-
     inner = replace(layout, schema=layout.stored, partition_by=())
-    read = _row_groups
+    read: Callable[[str, Layout], Iterator[Any]] = _row_groups
     if layout.format != "parquet":  # lines stay as they are: nothing is parsed
         header = csv_header(layout.stored) if layout.format == "csv" else b""
         inner = replace(inner, schema=pa.schema([(_LINE, pa.binary())]), header=header)
@@ -536,7 +523,6 @@ def merge(paths: Sequence[str], directory: str, layout: Layout, folder: str) -> 
 
 def _row_groups(path: str, _layout: Layout) -> "Iterator[pa.RecordBatch]":
     pq = require("pyarrow.parquet", extra="dataset")
-
     with pq.ParquetFile(path) as file:
         for index in range(file.num_row_groups):
             yield from file.iter_batches(row_groups=[index], use_threads=False)
@@ -545,7 +531,6 @@ def _row_groups(path: str, _layout: Layout) -> "Iterator[pa.RecordBatch]":
 def _lines(path: str, layout: Layout) -> "Iterator[pa.RecordBatch]":
     """The lines of a file, its header aside; a line break between quotes does not end one."""
     pa = require("pyarrow", extra="dataset")
-
     codec = None if layout.compression == "none" else layout.compression
     with pa.input_stream(path, compression=codec) as stream:
         stream.read(len(layout.header or b""))

@@ -1,6 +1,8 @@
 """Tests of tadka.dataset.write.spark."""
 
 import math
+import subprocess
+import sys
 import threading
 from pathlib import Path
 from typing import Any
@@ -16,11 +18,12 @@ from tadka.dataset.output import Output
 from tadka.dataset.rowhash import RowHash
 from tadka.dataset.source.listing import InputFile
 from tadka.dataset.source.rows import read_rows
+from tadka.dataset.write.sized import Layout
 from tadka.dataset.write.spark import write
 
 pytestmark = [pytest.mark.needs_spark, pytest.mark.timeout(300)]
 
-TARGET = 256 << 10
+TARGET = 128 << 10
 
 
 def columns_of(**kinds: Kind) -> list[OutputColumn]:
@@ -164,6 +167,28 @@ def test_cancelling_from_another_thread_ends_it(spark: Any, tmp_path: Path) -> N
         context.setLocalProperty("spark.jobGroup.id", None)
         thread.join()
     assert [tmp_path / "_writing"] == list(tmp_path.iterdir())
+
+
+_WORKER = """
+import pickle, sys
+sys.modules["tadka"] = None
+import pyarrow as pa
+task = pickle.load(sys.stdin.buffer)
+(files,) = task([pa.record_batch({"id": pa.array([1, 2])})])
+print(files.num_rows, files.column("num_rows").to_pylist())
+"""
+
+
+def test_workers_need_no_tadka(tmp_path: Path) -> None:
+    from pyspark import cloudpickle
+
+    from tadka.dataset.write import spark as module
+
+    layout = Layout(pa.schema([("id", pa.int64())]), TARGET)
+    with module._by_value():
+        sent = cloudpickle.dumps(module._task(str(tmp_path), layout))
+    run = subprocess.run([sys.executable, "-c", _WORKER], input=sent, capture_output=True)
+    assert b"1 [2]\n" == run.stdout, run.stderr
 
 
 def test_what_a_format_cannot_hold_is_refused(spark: Any, tmp_path: Path) -> None:
