@@ -47,7 +47,7 @@ own_environment bentoml
 own_environment mlserver "uvloop<0.22"
 
 if [ -f pyproject.toml ]; then
-    "$python" -m uv pip install --python "$python" --quiet --constraint "$constraint" -e ".[stream,torch]"
+    "$python" -m uv pip install --python "$python" --quiet --constraint "$constraint" -e ".[stream,torch,spark]"
 else
     echo "setup: no pyproject.toml, so tadka itself is not installed" >&2
 fi
@@ -57,7 +57,7 @@ import importlib.metadata as metadata
 
 names = (
     "torch ray dask distributed pyarrow pyzmq numpy pandas psutil ruff scikit-learn lightgbm xgboost-cpu catboost onnx "
-    "onnxruntime numba protobuf xxhash grpcio uvloop fastapi uvicorn litserve tadka"
+    "onnxruntime numba protobuf xxhash grpcio uvloop fastapi uvicorn litserve duckdb pyspark tadka"
 )
 for name in names.split():
     try:

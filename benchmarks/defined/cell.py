@@ -33,7 +33,6 @@ def measure(way: str, directory: str) -> dict[str, Any]:
 def duckdb_tadka(folder: Path, out: Path) -> dict[str, Any]:
     """The whole of a session with its write: listings, footers, checks, files, hash, manifest."""
     from defined import definition
-
     from tadka.dataset import session
 
     dataset = definition.here(folder)
@@ -47,6 +46,7 @@ def duckdb_tadka(folder: Path, out: Path) -> dict[str, Any]:
 def duckdb_hand(folder: Path, out: Path) -> dict[str, Any]:
     """The query by hand, and COPY with its defaults but zstd."""
     import duckdb
+
     from defined import definition
 
     began = time.perf_counter()
@@ -90,7 +90,6 @@ def make_spark() -> Any:
 def spark_tadka(folder: Path, out: Path) -> dict[str, Any]:
     """A session in a SparkSession that runs already, with its write."""
     from defined import definition
-
     from tadka.dataset import session
 
     spark = make_spark()
@@ -126,7 +125,6 @@ def spark_hand(folder: Path, out: Path) -> dict[str, Any]:
 def start(folder: Path, out: Path) -> dict[str, Any]:
     """When the first check of a session on Spark has answered, and when Spark runs."""
     from defined import definition
-
     from tadka.dataset import CheckResult, session
 
     del out
@@ -154,8 +152,8 @@ def hash_(folder: Path, out: Path) -> dict[str, Any]:
     """Reading the output's Parquet files, and hashing what was read; one thread each."""
     import pyarrow as pa
     import pyarrow.parquet as pq
-    from defined import definition
 
+    from defined import definition
     from tadka.dataset import RowHash, session
     from tadka.dataset.kind import Kind
 
@@ -187,7 +185,6 @@ def hash_(folder: Path, out: Path) -> dict[str, Any]:
 def files(folder: Path, out: Path) -> dict[str, Any]:
     """Many small files: listed, footers read, fingerprinted."""
     from defined import many
-
     from tadka.dataset.fingerprint import take
     from tadka.dataset.source.footer import footers as footers_of
 

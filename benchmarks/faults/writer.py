@@ -29,7 +29,7 @@ from tadka.dataset import (
     session,
 )
 
-FIRST, NUM_DAYS, ROWS_PER_DAY = date(2026, 1, 1), 6, 20_000
+FIRST, NUM_DAYS, ROWS_PER_DAY = date(2026, 1, 1), 6, 4_000
 PERIOD: dict[str, Any] = {
     "start": FIRST,
     "end": FIRST + dt.timedelta(NUM_DAYS - 1),
@@ -69,7 +69,7 @@ class Spent(Dataset):
     label = Label(after.count() > 0, matured_by=read_at)
     split = by_hash(event.user, train=0.8, valid=0.2, salt="v1")
     checks = [RowCount(min=1_000), InRange("num_before", min=0), NoEntityOverlap("user")]
-    output = Output(target_file_bytes="256KiB", partition_by=["split"])
+    output = Output(target_file_bytes="64KiB", partition_by=["split"])
 
 
 def make_tables(folder: Path) -> None:

@@ -60,7 +60,9 @@ def main() -> int:
     root = Path(__file__).resolve().parents[2]
     data = Path(os.environ.get("TADKA_DATA", root.parent / "shared" / "data")) / "ml-100k"
     if not data.is_dir():
-        print(f"No MovieLens 100k in {data}; set TADKA_DATA to the folder above it.", file=sys.stderr)
+        print(
+            f"No MovieLens 100k in {data}; set TADKA_DATA to the folder above it.", file=sys.stderr
+        )
         return 1
 
     def say(text: object) -> None:

@@ -374,7 +374,7 @@ def test_a_full_disk_is_named_and_leaves_nothing(
 def test_a_full_disk_is_named_and_leaves_nothing_on_spark(
     shop: Path, tmp_path: Path, repository: Path
 ) -> None:
-    told = on_full_disk(shop, tmp_path, repository, where="out", engine="spark", step=16384)
+    told = on_full_disk(shop, tmp_path, repository, where="out", engine="spark", step=1 << 15)
 
     assert told
     for kind, text in told:

@@ -4,7 +4,7 @@ from tadka.dataset.bound import Definition, OutputColumn
 from tadka.dataset.check.check import Check, CheckFailed, CheckResult, CheckWarning
 from tadka.dataset.check.custom import CheckedOutput, Custom
 from tadka.dataset.check.footer import PartitionsExist
-from tadka.dataset.check.inputs import Fresh, Matched
+from tadka.dataset.check.inputs import Fresh, Matched, TimeCutoff
 from tadka.dataset.check.predictor import NoSinglePredictor
 from tadka.dataset.check.rows import LabelShare, NoDuplicates, NoEntityOverlap, RowCount, Unique
 from tadka.dataset.check.values import InRange, NoNan, NullShare, OneOf
@@ -26,7 +26,7 @@ from tadka.dataset.fingerprint import Comparison, Fingerprint
 from tadka.dataset.kind import Kind, Utc
 from tadka.dataset.label import Label
 from tadka.dataset.output import Output
-from tadka.dataset.plan import Plan, plan
+from tadka.dataset.plan import Plan, PlannedTable, plan
 from tadka.dataset.relation import Rows
 from tadka.dataset.rowhash import RowHash
 from tadka.dataset.schema import Named, Partition
@@ -83,6 +83,7 @@ __all__ = [
     "Partition",
     "PartitionsExist",
     "Plan",
+    "PlannedTable",
     "RowCount",
     "RowHash",
     "Rows",
@@ -90,6 +91,7 @@ __all__ = [
     "Sql",
     "Store",
     "Table",
+    "TimeCutoff",
     "Unique",
     "Utc",
     "Verification",

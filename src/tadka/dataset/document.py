@@ -429,7 +429,9 @@ def _rows(
         for name, text in (given.on or {}).items()
     }
     if given.found == "as_of":
-        return rows.as_of(on, None if given.at is None else _at(f"{place}.at", outer.value, given.at))
+        return rows.as_of(
+            on, None if given.at is None else _at(f"{place}.at", outer.value, given.at)
+        )
     if given.found == "join":
         return rows.join(on, given.how, given.max_matches)
     if given.start is None or given.end is None:

@@ -642,7 +642,10 @@ def as_literal(value: Any, kind: Kind, what: str) -> Literal[Any]:
     """
     found = _converted(value, kind)
     if found is None:
-        raise ConfigError(f"{what} is {value!r}; it must be of type {kind}.")
+        hint = ""
+        if isinstance(value, dt.datetime) and kind in (TIME, UTC):
+            hint = " Give it a zone, such as UTC." if kind == UTC else " It must have no zone."
+        raise ConfigError(f"{what} is {value!r}; it must be of type {kind}.{hint}")
     return Literal(found, kind)
 
 

@@ -155,7 +155,9 @@ class _Writer:
         self._used.add("Label")
         options = [self._code(each["expression"]), f"name={each['name']!r}"]
         options += [
-            f"{key}={self._code(each[key])}" for key in ("window", "gap", "matured_by") if key in each
+            f"{key}={self._code(each[key])}"
+            for key in ("window", "gap", "matured_by")
+            if key in each
         ]
         return f"Label({', '.join(options)})"
 

@@ -137,7 +137,9 @@ class Reader:
             raise ConfigError(f"The text {text!r} is no expression: {error}.") from error
 
     def _node(self, node: ast.AST) -> Any:
-        if isinstance(node, ast.Constant) and isinstance(node.value, bool | int | float | str | bytes):
+        if isinstance(node, ast.Constant) and isinstance(
+            node.value, bool | int | float | str | bytes
+        ):
             return node.value
         if isinstance(node, ast.List | ast.Tuple):
             return [self._node(item) for item in node.elts]

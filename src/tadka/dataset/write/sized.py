@@ -307,7 +307,7 @@ class _ParquetFile:
             write_statistics=[f.name for f in stored if not _holds_floats(f.type)],
         )
         # names and types once, and for each part some 110 bytes a column: measured
-        self._schema_bytes = stored.serialize().size * 2
+        self._schema_bytes: int = stored.serialize().size * 2
         self._group_bytes = 110 * len(stored)
         self._num_groups = 0
 

@@ -1,12 +1,6 @@
 """Tests of tadka.dataset.write.place."""
 
-import errno
-from pathlib import Path
-
-import pytest
-
-from tadka.core.error import DataError
-from tadka.dataset.write.place import misfits, writing
+from tadka.dataset.write.place import misfits
 from tadka.dataset.write.sized import Written
 
 
@@ -23,16 +17,3 @@ def test_several_remains_and_files_too_large_are_misfits() -> None:
     found = misfits(some, 100)
     assert ["", "a=1"] == list(found)
     assert [80, 7] == [file.num_bytes for file in found[""]]
-
-
-@pytest.mark.parametrize(
-    "error", [OSError(errno.ENOSPC, "full"), RuntimeError("IO Error: No space left on device")]
-)
-def test_errors_of_the_disk_name_the_folder(tmp_path: Path, error: Exception) -> None:
-    with pytest.raises(DataError, match="cannot be written"), writing(tmp_path):
-        raise error
-
-
-def test_other_errors_pass(tmp_path: Path) -> None:
-    with pytest.raises(ZeroDivisionError), writing(tmp_path):
-        _ = 1 / 0
