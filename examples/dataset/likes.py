@@ -1,4 +1,4 @@
-"""A training set by definition: will somebody like a film, from what was known when they rated it?"""
+"""A training set by definition: who will like a film, from what was known when they rated it."""
 
 from datetime import date
 

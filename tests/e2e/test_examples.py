@@ -38,6 +38,23 @@ def test_two_versions_answer_with_the_scores_of_training_and_are_logged(
     assert {"log.request_id", "user", "item", "feature.item_daytime"} <= set(found["log_columns"])
 
 
+@pytest.mark.needs_data("ml-100k")
+@pytest.mark.needs_spark
+def test_both_engines_write_the_same_rows_and_one_star_is_found(
+    repository: Path, data: Path, tmp_path: Path
+) -> None:
+    """The program itself stops when hashes differ or verify names another partition."""
+    done = run_example(repository, data, "dataset/main.py", "--json", "--out", tmp_path / "likes")
+
+    assert 0 == done.returncode, done.stderr
+    found = json.loads(done.stdout)
+    assert {"duckdb", "spark"} == set(found["hashes"])
+    assert 1 == len(set(found["hashes"].values()))
+    assert 82_992 == found["num_rows"]
+    assert ("same", "changed") == (found["before"]["status"], found["after"]["status"])
+    assert ["day=1998-03-01"] == list(found["after"]["inputs"]["Rating"]["partitions"])
+
+
 @pytest.mark.needs_data("frappe")
 def test_factorization_machines_gain_a_hundredth_of_auc_on_frappe(
     repository: Path, data: Path, tmp_path: Path

@@ -19,8 +19,8 @@ from tadka.dataset.check.check import CheckResult
 from tadka.dataset.definition import Dataset
 from tadka.dataset.diff import diff as difference_of
 from tadka.dataset.document import from_yaml, merge, to_yaml
-from tadka.dataset.script import to_python
 from tadka.dataset.plan import plan as plan_of
+from tadka.dataset.script import to_python
 from tadka.dataset.session import Session, session
 from tadka.dataset.store import Store
 from tadka.dataset.version import Version

@@ -1,4 +1,4 @@
-"""Training data by definition: tables, conditions and checks in; versions that can be proved out."""
+"""Training data by definition: tables and conditions in, versions that can be proved out."""
 
 from tadka.dataset.bound import Definition, OutputColumn
 from tadka.dataset.check.check import Check, CheckFailed, CheckResult, CheckWarning
@@ -31,13 +31,13 @@ from tadka.dataset.relation import Rows
 from tadka.dataset.rowhash import RowHash
 from tadka.dataset.schema import Named, Partition
 from tadka.dataset.script import to_python
+from tadka.dataset.session import Session, session
 from tadka.dataset.source.catalog import Catalog
 from tadka.dataset.source.database import Database
 from tadka.dataset.source.delta import Delta
 from tadka.dataset.source.files import Files
 from tadka.dataset.source.iceberg import Iceberg
 from tadka.dataset.source.kafka import Kafka
-from tadka.dataset.session import Session, session
 from tadka.dataset.split import by_hash, by_time
 from tadka.dataset.store import Store
 from tadka.dataset.table import Table

@@ -19,7 +19,7 @@ from tadka.core.hashing import digest
 from tadka.dataset.check.config import check_from_config
 from tadka.dataset.definition import Dataset, Definition
 from tadka.dataset.expression import Column, Expression, Parameter, as_literal
-from tadka.dataset.kind import Kind, annotation_of, named_kind
+from tadka.dataset.kind import annotation_of, named_kind
 from tadka.dataset.label import Label
 from tadka.dataset.output import Output
 from tadka.dataset.relation import Rows

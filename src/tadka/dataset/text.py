@@ -15,7 +15,6 @@ from tadka.dataset.expression import (
     Column,
     Expression,
     Parameter,
-    Relation,
     Sql,
     days,
     hours,
@@ -203,7 +202,7 @@ class Reader:
                 window = self._relations[owner.id]
                 if function.attr == "count" and not arguments and not options:
                     counted = window.count()
-                    assert isinstance(counted, Aggregate) and isinstance(window, Relation)
+                    assert isinstance(counted, Aggregate)
                     return counted
             else:
                 value = self._node(owner)

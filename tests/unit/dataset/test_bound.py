@@ -1,7 +1,5 @@
 """Definitions as data: columns of the output, values of parameters."""
 
-# ruff: noqa: RUF012 - a dataset is written with plain mappings and lists
-
 from datetime import UTC, date, datetime
 from typing import Any
 

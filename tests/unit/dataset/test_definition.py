@@ -1,7 +1,5 @@
 """Dataset classes: what they collect, and every mistake in one error."""
 
-# ruff: noqa: RUF012 - a dataset is written with plain mappings and lists
-
 import inspect
 from datetime import date
 from typing import Any

@@ -17,7 +17,7 @@ from tadka.dataset.check.rows import RowCount, Unique
 from tadka.dataset.check.values import InRange, OneOf
 from tadka.dataset.definition import Dataset
 from tadka.dataset.document import digest_of, from_yaml, merge, to_config, to_yaml
-from tadka.dataset.expression import Column, Parameter, Sql, days, hours, if_else, seconds
+from tadka.dataset.expression import Column, Parameter, Sql, days, hours, if_else
 from tadka.dataset.kind import Utc
 from tadka.dataset.label import Label
 from tadka.dataset.output import Output
@@ -126,7 +126,7 @@ class Train(Dataset):
 
 
 class ByTime(Dataset):
-    end = Parameter(dt.datetime, default=dt.datetime(2026, 1, 31, 23, 59, 59, 999_999))
+    end = Parameter(dt.datetime, default=dt.datetime.fromisoformat("2026-01-31T23:59:59.999999"))
 
     click = Click.where(Click.user > 0)
     features = {"user": click.user}
@@ -154,7 +154,7 @@ def test_python_and_back_is_the_same_definition() -> None:
 
     text = to_python(from_yaml(config).definition)
     text = text.replace("from tadka.dataset import", "from tests.unit.dataset.public import")
-    exec(compile(text, "written.py", "exec"), space)  # noqa: S102 - our own
+    exec(compile(text, "written.py", "exec"), space)
 
     assert config == to_config(space["Again"].definition)
 

@@ -31,7 +31,7 @@ class Gate:
 
     is_inside = threading.Event()
     may_go = threading.Event()
-    batches: list[int] = []  # noqa: RUF012 - shared by all of them, also by one out of a pickle
+    batches: list[int] = []
 
     def predict(self, rows: Any) -> Any:
         if rows[0].user == "wait":

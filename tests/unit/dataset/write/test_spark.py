@@ -186,7 +186,7 @@ def test_workers_need_no_tadka(tmp_path: Path) -> None:
 
     layout = Layout(pa.schema([("id", pa.int64())]), TARGET)
     with module._by_value():
-        sent = cloudpickle.dumps(module._task(str(tmp_path), layout))
+        sent = cloudpickle.dumps(module._task(str(tmp_path), layout))  # type: ignore[no-untyped-call]
     run = subprocess.run(
         [sys.executable, "-c", _WORKER], input=sent, capture_output=True, check=False
     )
