@@ -17,12 +17,12 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import tadka.dataset.write.sized as sizes
 from tadka.core import error, extra
 from tadka.core.extra import require
 from tadka.dataset.bound import OutputColumn
 from tadka.dataset.disk import writing
 from tadka.dataset.output import Output
-from tadka.dataset.write import sized
 from tadka.dataset.write.place import layout_of, misfits, settle
 from tadka.dataset.write.sized import Layout, Written
 
@@ -85,7 +85,7 @@ def _task(directory: str, layout: Layout) -> "Callable[[Any], Iterator[pa.Record
     """What workers do with the rows that fall to them."""
 
     def work(batches: "Iterator[pa.RecordBatch]") -> "Iterator[pa.RecordBatch]":
-        writer = sized.SizedWriter(directory, layout)
+        writer = sizes.SizedWriter(directory, layout)
         try:
             for batch in batches:
                 writer.add(batch)
@@ -93,7 +93,7 @@ def _task(directory: str, layout: Layout) -> "Callable[[Any], Iterator[pa.Record
         except BaseException:  # a killed task too: nothing may stay open; it is raised on
             writer.abort()
             raise
-        yield sized.as_batch(files)
+        yield sizes.as_batch(files)
 
     return work
 
@@ -130,8 +130,8 @@ def _merge(
             for number in batch.column(0).to_pylist():
                 group = groups[number]
                 paths = [file.path for file in group]
-                made = sized.merge(paths, directory, layout, group[0].folder)
-                yield sized.as_batch(made)
+                made = sizes.merge(paths, directory, layout, group[0].folder)
+                yield sizes.as_batch(made)
 
     return work
 
@@ -146,7 +146,7 @@ def _mapped(rows: "DataFrame", function: "Callable[[Any], Any]") -> list[Written
     return sorted(found, key=lambda file: (file.folder, -file.num_rows, file.path))
 
 
-_SENT = (sized, extra, error)
+_SENT = (sizes, extra, error)
 _sending = threading.Lock()
 
 
