@@ -194,6 +194,12 @@ def write(
     ] = None,
     engine: Annotated[EngineName, _ENGINE] = EngineName.DUCKDB,
     merged: Annotated[Path | None, _MERGE] = None,
+    accept_changed: Annotated[
+        bool, typer.Option("--accept-changed", help="Write although inputs have changed since.")
+    ] = False,
+    fingerprint: Annotated[
+        Level, typer.Option(help="How much of the inputs is read, to tell later if they changed.")
+    ] = Level.CONTENT,
     as_json: Annotated[bool, _JSON] = False,
     progress: Annotated[ProgressMode, _PROGRESS] = ProgressMode.AUTO,
 ) -> None:
@@ -203,7 +209,9 @@ def write(
     failed, and nothing was written.
     """
     with _session(context, definition, merged, engine, progress, as_json=as_json) as opened:
-        version = opened.write(out, tag=tag)
+        version = opened.write(
+            out, tag=tag, accept_changed=accept_changed, fingerprint=fingerprint.value
+        )
     if as_json:
         typer.echo(json.dumps(summary(version)))
     else:

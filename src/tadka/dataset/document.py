@@ -166,7 +166,8 @@ def _without_checks(definition: Definition) -> dict[str, Any]:
         "name": definition.name,
         "doc": definition.doc,
         "parameters": {
-            name: _kept({"type": str(each.kind), "default": _default(each)})
+            name: {"type": str(each.kind)}
+            | ({} if each.default is None else {"default": _default(each)})
             for name, each in definition.parameters.items()
         },
         "tables": {name: _table_config(table) for name, table in tables.items()},
@@ -343,7 +344,7 @@ def _class(document: _Document, where: str, base: type[Dataset] | None = None) -
         raise ConfigError(f"rows is {document.rows!r}. {nearest(document.rows, relations, 'rows')}")
     body: dict[str, Any] = {
         "__doc__": document.doc or None,
-        "__module__": __name__,
+        "__module__": "" if base is None else base.__module__,
         **parameters,
         **{alias: relations[alias] for alias in document.relations},
         "rows": relations[document.rows],
@@ -413,7 +414,8 @@ def _rows(
         )
     table = tables[given.table]
     rows = table.all()
-    reader = Reader(columns=table.columns, relations=relations, parameters=parameters)
+    # without the rows: one of them may be called as a column is
+    reader = Reader(columns=table.columns, parameters=parameters)
     outer = Reader(relations=relations, parameters=parameters)
     if given.between is not None:
         if len(given.between) != 2:

@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from tadka.dataset.bound import Bound, Definition
-from tadka.dataset.expression import Aggregate, Column, Expression
+from tadka.dataset.expression import Aggregate, Call, Column, Expression, Literal
 from tadka.dataset.kind import DATE
 from tadka.dataset.label import Label
 from tadka.dataset.moment import Moment, Values, in_kind, moment_of, value_of
@@ -112,6 +112,8 @@ class _Audit:
                         "came to be known; join() would take later ones, too. Use as_of(on=...) "
                         "or last(...)."
                     )
+                else:
+                    yield from self._dated_join_mistakes(alias, rows)
                 continue
             assert name is not None  # as_of and within ask for it
             if lookup.at is not None:
@@ -137,6 +139,40 @@ class _Audit:
                         f"rows {self._rows.table.__name__}.{time_name} is {other}."
                         f"{kind_hint(mine, other)}"
                     )
+
+    def _dated_join_mistakes(self, alias: str, rows: Rows) -> Iterator[str]:
+        """A join of what has days although it has no time: a snapshot may be of a later one."""
+        assert rows.lookup is not None
+        days = [
+            column.name
+            for column in rows.table.columns.values()
+            if column.is_partition and (column.kind == DATE or column.kind.is_time)
+        ]
+        if rows.span is not None:
+            days.append(rows.span.by)
+        for day in dict.fromkeys(days):
+            key = rows.lookup.on.get(day)
+            if key is None or not self._is_past(key):
+                yield (
+                    f"{alias!r} joins table {rows.table.__name__!r}, whose column {day!r} has "
+                    f"days; its rows may be of a later day than {self._rows.alias!r}. Declare "
+                    f"time='...' and use as_of(on=...), or join on {day!r}, too: the day of the "
+                    "row or an earlier one."
+                )
+
+    def _is_past(self, key: Expression[Any]) -> bool:
+        """Whether a key is the day or the time of the row itself, or an earlier one."""
+        if isinstance(key, Column):
+            is_day = key.is_partition and (key.kind == DATE or key.kind.is_time)
+            return key.relation is self._rows and (
+                is_day or key.name == self._rows.table.time_column
+            )
+        if not isinstance(key, Call):
+            return False
+        if key.operator == "shift":
+            span = key.arguments[1]
+            return isinstance(span, Literal) and span.value <= 0 and self._is_past(key.arguments[0])
+        return key.operator in ("date", "in_zone") and self._is_past(key.arguments[0])
 
     def _finds_itself(self, rows: Rows) -> bool:
         """Whether the newest row with the key is the dataset's row itself."""
@@ -204,20 +240,21 @@ class _Audit:
                     f"feature {name!r} uses {part}, of which the label {label.name!r} is made; it "
                     "would predict itself."
                 )
-        if label.window is None:
-            return
-        ripe = label.gap + label.window
+        ripe = label.gap + (label.window or _NOTHING)
         for rows in _relations(feature):
             if rows is self._rows or rows.table.source != self._rows.table.source:
                 continue
             read = _names_read(feature, rows) & self._label_columns
             end = _end_of(rows)
-            if read and end is not None and end + ripe > _NOTHING:
+            # as_of also finds rows of the same time, and a join any: the row itself may be one
+            is_open = rows.lookup is not None and rows.lookup.kind != "window"
+            known = None if end is None else end + ripe
+            if read and (is_open if known is None else known > _NOTHING or (is_open and not known)):
                 names = ", ".join(sorted(map(repr, read)))
                 yield (
                     f"feature {name!r} uses {names} of {rows.alias!r}, final {ripe} after each "
-                    f"row, of rows until {_after(end)}: it was filled in later than t. Use "
-                    f"last(..., gap=...) of at least {ripe}."
+                    f"row, of rows until {_after(end or _NOTHING)}: it was filled in later than t. "
+                    f"Use last(..., gap=...) of at least {ripe}."
                 )
 
     def _parts_of_label(self, label: Label | None) -> list[Column[Any]]:

@@ -391,4 +391,8 @@ def _run(reader: _Reader, make: Any, threads: int | None) -> list[Any]:
             return made
 
         futures = [pool.submit(work) for _ in range(max(1, min(count, len(tasks))))]
-        return [future.result() for future in futures]
+        try:
+            return [future.result() for future in futures]
+        except BaseException:  # Ctrl-C arrives here and not in the threads
+            tasks.clear()
+            raise

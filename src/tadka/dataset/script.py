@@ -106,8 +106,9 @@ class _Writer:
         config = self._config
         lines = [f"class {_name(config['name'])}(Dataset):"]
         if "doc" in config:
-            text = config["doc"].replace("\\", "\\\\").replace('"""', '\\"""')
-            lines += [f'"""{text}"""', ""]
+            doc = config["doc"]
+            is_plain = "\\" not in doc and '"""' not in doc and not doc.endswith('"')
+            lines += [f'"""{doc}"""' if is_plain else repr(doc), ""]
         for name, each in config.get("parameters", {}).items():
             self._used.add("Parameter")
             default = f", default={each['default']!r}" if "default" in each else ""

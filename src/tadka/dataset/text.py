@@ -132,7 +132,7 @@ class Reader:
             raise ConfigError("The text of an expression is nested too deeply.") from error
         except ConfigError as error:
             raise ConfigError(f"In the text {text!r}: {error}") from error
-        except (TypeError, ValueError, OverflowError) as error:
+        except (AttributeError, TypeError, ValueError, OverflowError) as error:
             raise ConfigError(f"The text {text!r} is no expression: {error}.") from error
 
     def _node(self, node: ast.AST) -> Any:

@@ -159,7 +159,9 @@ class Stage:
             rows.alias: self._branch(rows, columns, has_sql=has_sql)
             for rows, columns in relations.items()
         }
-        self._keys = [self._key(number, key) for number, key in enumerate(keys)]
+        self._keys: list[_Key] = []
+        for number, key in enumerate(keys):
+            self._keys.append(self._key(number, key))
         self._values: dict[tuple[int, str], _Value] = {}
         self._frames: dict[str, str] = {}  # name by the text
         self._calls: dict[str, str] = {}  # column by the call with its frame
@@ -251,7 +253,8 @@ class Stage:
             for rows, columns in self.relations.items()
         }
         is_nullable = may_be_null(key)
-        if isinstance(key, Column) and len(kinds) == 1:
+        is_first = all(isinstance(key, Column) and key.name != other.name for other in self._keys)
+        if isinstance(key, Column) and len(kinds) == 1 and is_first:
             return _Key(key.name, None, None, is_nullable)  # the column is carried anyway
         name = self._names.fresh(f"k{number}")
         if len(kinds) == 1:
@@ -289,8 +292,9 @@ class Stage:
             value.sql if value.branch == number else _null(value.type)
             for value in self._values.values()
         ]
-        # null equals no key
-        where = [f"{quote(name)} IS NOT NULL" for name in dict.fromkeys(columns.values())]
+        # null equals no key, and is no time
+        needed = dict.fromkeys([*columns.values(), rows.table.time_column])
+        where = [f"{quote(name)} IS NOT NULL" for name in needed]
         condition = condition_of(self._bound, dialect, rows)
         if condition is not None:
             where.insert(0, condition)
@@ -345,7 +349,9 @@ class Stage:
         if function == "count_distinct":
             value = self._value(branch, f"({sql} + {zero})" if zero else sql, dialect.type(kind))
             if dialect.name == "spark":  # it counts nothing distinct over a frame
-                return dialect.cast(f"size({self._call(f'collect_set({value})', *frame)})", INT)
+                # twice: before 4.2 its sets hold every NaN by itself
+                values = self._call(f"collect_set({value})", *frame)
+                return dialect.cast(f"size(array_distinct({values}))", INT)
             return self._call(f"count(DISTINCT {value})", *frame)
         if kind.is_float and aggregate.drops_nan:
             sql = f"CASE WHEN NOT {dialect.is_nan(sql)} THEN {sql} END"

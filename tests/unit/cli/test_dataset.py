@@ -107,6 +107,13 @@ def test_verify_names_the_partition_that_changed(copy: Path) -> None:
 
     changed = run(copy, "verify", "out", "--json")
 
+    refused = run(copy, "write", "ctr.yaml", "out", *PERIOD, "--with", "here.yaml")
+    accepted = run(
+        copy, "write", "ctr.yaml", "out", *PERIOD, "--with", "here.yaml", "--accept-changed"
+    )
+    assert (1, 0) == (refused.returncode, accepted.returncode), accepted.stderr
+    assert "dt=2026-01-02" in refused.stderr
+
     assert (0, 1) == (same.returncode, changed.returncode), same.stdout
     assert "changed" == json.loads(changed.stdout)["status"]
     assert "dt=2026-01-02" in changed.stdout

@@ -11,6 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from tadka.core.document import read_yaml, write_yaml
 from tadka.core.error import ConfigError, DataError
 from tadka.dataset.check.check import (
     Check,
@@ -579,7 +580,11 @@ class TestConfig:
             monkeypatch.setattr(is_fine, "__module__", "os.path")
             monkeypatch.setattr("os.path.is_fine", is_fine, raising=False)
 
-        assert check == check_from_config(check.to_config())
+        given = check.to_config()
+        back = check_from_config(read_yaml(write_yaml(given)))
+
+        assert type(check) is type(back)
+        assert given == back.to_config()
 
     def test_every_kind_has_the_way_back(self) -> None:
         assert set(KINDS.values()) == {type(check) for check in ALL}

@@ -261,3 +261,42 @@ def test_yaml_of_paths_and_parameters_is_merged_over_a_definition() -> None:
 def test_overrides_that_do_not_fit(overrides: dict[str, Any], message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         merge(Train, overrides)
+
+
+def test_rows_may_be_called_as_a_column_is() -> None:
+    class Named(Dataset):
+        click = Click.all()
+        user = Person.as_of(on="user")
+        ad = Click.where(Click.ad.is_in([1, 2]) & (Click.user > 3)).last(days(1), on="user")
+        features = {"age": user.age, "ads": ad.count()}
+
+    config = to_config(Named.definition)
+
+    assert config == to_config(from_yaml(config).definition)
+
+
+def test_days_in_checks_and_empty_defaults_come_back() -> None:
+    class Kept(Dataset):
+        name = Parameter(str, default="")
+        click = Click.where(Click.cost > 0)
+        features = {"user": click.user, "day": click.dt}
+        checks = [InRange("day", min=dt.date(2026, 1, 1)), OneOf("day", [dt.date(2026, 1, 2)])]
+
+    text = to_yaml(Kept.definition)
+    back = from_yaml(read_yaml(text))
+
+    assert digest_of(Kept.definition) == digest_of(back.definition)
+    assert "" == getattr(back.definition.parameters["name"].default, "value", None)
+
+
+@pytest.mark.parametrize("doc", ['Says "hi"', "Back\\slash", 'Three """ of them', "two\n\nlines"])
+def test_any_docstring_can_be_written_as_python(doc: str) -> None:
+    text = to_python(
+        from_yaml({**to_config(ByTime.definition), "doc": doc, "checks": []}).definition
+    )
+    text = text.replace("from tadka.dataset import", "from tests.unit.dataset.public import")
+    space: dict[str, Any] = {"__name__": "written"}
+
+    exec(compile(text, "written.py", "exec"), space)
+
+    assert doc == space["ByTime"].definition.doc

@@ -593,3 +593,48 @@ def test_rows_chosen_by_day_must_be_of_those_days() -> None:
     assert condition_of(by_time_.bind()) is None
     assert condition_of(define(imp=Impression.all()).bind()) is None
     assert condition_of(define(imp=Item.all()).bind()) is None
+
+
+class Snapshot(Table, source="snapshot/dt={dt}/*.parquet"):
+    dt: Partition[date]
+    user: Column[int]
+    total: Column[int]
+
+
+def _joined(found: Rows, imp: Rows) -> type[Dataset]:
+    body = {"imp": imp, "found": found, "rows": imp, "features": {"total": found["total"]}}
+    return type("Joined", (Dataset,), body)
+
+
+def test_a_snapshot_of_a_later_day_is_refused() -> None:
+    start, end = date(2026, 1, 1), date(2026, 2, 1)
+    imp = Impression.between(start, end)
+    for found in (
+        Snapshot.between(end, date(2026, 2, 2)).join(on="user"),
+        Snapshot.join(on="user"),
+        Snapshot.join(on={"user": imp.user, "dt": imp.dt + days(1)}),
+    ):
+        with pytest.raises(ConfigError, match="'dt' has days"):
+            _joined(found, Impression.between(start, end) if "dt" not in found.lookup.on else imp)  # type: ignore[union-attr]
+
+
+def test_a_snapshot_of_the_day_of_the_row_or_before_is_known() -> None:
+    for back in (0, 1, 7):
+        imp = Impression.all()
+        key = imp.dt if not back else imp.dt - days(back)
+        made = _joined(Snapshot.join(on={"user": imp.user, "dt": key}), imp)
+        assert "Joined" == made.definition.name
+    imp = Impression.all()
+    key = imp.at.in_zone("UTC").date() - days(1)
+    made = _joined(Snapshot.join(on={"user": imp.user, "dt": key}), imp)
+    assert "Joined" == made.definition.name
+
+
+def test_the_newest_row_may_be_the_row_itself_under_another_condition() -> None:
+    with pytest.raises(ConfigError, match="'click'"):
+
+        class Echo(Dataset):
+            imp = Impression.where(Impression.price > 5)
+            same = Impression.where(Impression.price > 4).as_of(on={"user": imp.user})
+            features = {"clicked": same.click}
+            label = Label(imp.click)

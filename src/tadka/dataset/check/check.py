@@ -321,8 +321,14 @@ class Check:
             if isinstance(value, dt.timedelta):
                 given[f"{item.name}_s"] = value.total_seconds()
             else:
-                given[item.name] = list(value) if isinstance(value, tuple) else value
+                many = isinstance(value, tuple | list)
+                given[item.name] = [_plain(v) for v in value] if many else _plain(value)
         return given
+
+
+def _plain(value: Any) -> Any:
+    """As YAML has it: days and times as texts, which checks take for them, too."""
+    return value.isoformat() if isinstance(value, dt.date) else value
 
 
 def share(name: str, what: str, value: Any) -> None:

@@ -155,6 +155,10 @@ def run_checks(
     for index, measures in asked.items():
         for key, measure in measures.items():
             by_source.setdefault(measure.source, []).append((index, key, measure))
+    for index, measures in asked.items():
+        if not measures:
+            nothing = Verdict("skipped", "there is nothing to look at.")
+            results.add(checks[index], nothing, start=results.clock())
     found: dict[int, dict[str, Any]] = {index: {} for index in asked}
     errors: dict[int, str] = {}
     start = results.clock()

@@ -8,14 +8,14 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit
+from urllib.parse import parse_qsl, quote, urlsplit
 
 from tadka.core.error import ConfigError, DataError, NotFound
 from tadka.core.extra import require
 from tadka.dataset.expression import Column
 from tadka.dataset.kind import Kind
 from tadka.dataset.source.listing import Columns, InputFile, Keep, Listing, Source, schema_of
-from tadka.dataset.source.secret import expand, refuse_literal
+from tadka.dataset.source.secret import expand, is_secret, refuse_literal
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -51,6 +51,9 @@ class Database(Source):
         if not self.table:
             raise ConfigError(f"Database {self.url!r} needs the name of a table.")
         refuse_literal(parts.password, "The URL of a database")
+        for name, value in parse_qsl(parts.query):
+            if is_secret(name):
+                refuse_literal(value, f"{name!r} in the URL of a database")
 
     @property
     def partition_names(self) -> tuple[str, ...] | None:
@@ -130,7 +133,10 @@ class Database(Source):
     @contextmanager
     def _connected(self) -> Iterator[Any]:
         sqlalchemy = require("sqlalchemy", extra="database")
-        scheme, _, rest = expand(self.url, f"Database {self.url!r}").partition("://")
+        where, url, password = f"Database {self.url!r}", self.url, urlsplit(self.url).password
+        if password:  # as URLs have it: it may hold @, : and %
+            url = url.replace(f":{password}@", f":{quote(expand(password, where), safe='')}@", 1)
+        scheme, _, rest = expand(url, where).partition("://")
         if _DRIVERS.get(scheme) is not None:
             require("psycopg", extra="database")
         try:

@@ -12,7 +12,7 @@ from tadka.core.error import ConfigError, DataError, NotFound
 from tadka.core.extra import require
 from tadka.dataset.source.listing import Columns, InputFile, Keep, Listing, Source, schema_of
 from tadka.dataset.source.rows import first_bad, json_batch
-from tadka.dataset.source.secret import expand, refuse_literal
+from tadka.dataset.source.secret import expand, is_secret, refuse_literal
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -56,7 +56,7 @@ class Kafka(Source):
         object.__setattr__(self, "start", _bound(self.start, "start"))
         object.__setattr__(self, "end", _bound(self.end, "end"))
         for name, value in (self.options or {}).items():
-            if "password" in name or "secret" in name:
+            if is_secret(name):
                 refuse_literal(value, f"Option {name!r} of topic {self.topic!r}")
 
     @property

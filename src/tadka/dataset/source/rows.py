@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 _BLOCK_BYTES = 8 << 20  # a row must fit into one
+_MOST_LINE_BYTES = 64 << 20
 _COMPRESSIONS = {"gz": "gzip", "bz2": "bz2", "zst": "zstd"}  # suffix -> Arrow's name
 _OPEN = ord("{")
 
@@ -78,7 +79,7 @@ def _read_json(file: InputFile, schema: "pa.Schema") -> "Iterator[pa.RecordBatch
     unseen = set(schema.names)
     num_lines = 0
     with _open(file.uri) as stream:
-        for block in _blocks(stream):
+        for block in _blocks(stream, file.uri):
             lines = block.count(b"\n") + (not block.endswith(b"\n"))
             if block.strip():
                 try:
@@ -99,7 +100,7 @@ def _read_json(file: InputFile, schema: "pa.Schema") -> "Iterator[pa.RecordBatch
         )
 
 
-def _blocks(stream: Any) -> Iterator[bytes]:
+def _blocks(stream: Any, uri: str) -> Iterator[bytes]:
     """The content in pieces that end with a line."""
     rest = b""
     while data := stream.read(_BLOCK_BYTES):
@@ -107,6 +108,11 @@ def _blocks(stream: Any) -> Iterator[bytes]:
         if is_cut:
             yield whole + b"\n"
         rest = tail
+        if len(rest) > _MOST_LINE_BYTES:
+            raise DataError(
+                f"File {uri!r} has a line of more than {_MOST_LINE_BYTES >> 20} MiB; JSON lines "
+                "have one object a line, and a single list of objects is no such file."
+            )
     if rest:
         yield rest
 

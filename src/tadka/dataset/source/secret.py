@@ -31,6 +31,19 @@ def expand(text: str, where: str) -> str:
     return _VARIABLE.sub(value, text)
 
 
+def is_secret(name: str) -> bool:
+    """Whether an option of that name holds what nobody else may read.
+
+    Args:
+        name: Of an option of a driver: `"sslpassword"`, `"ssl.key.pem"`.
+    """
+    name = name.casefold()
+    is_key = name.endswith((".pem", ".key")) and "certificate" not in name
+    return is_key or any(
+        word in name for word in ("password", "secret", "token", "oauthbearer.config")
+    )
+
+
 def refuse_literal(secret: str | None, where: str) -> None:
     """Refuses a secret that is written out.
 

@@ -78,7 +78,7 @@ def write(
         if is_native:
             files = _copy(connection, sql, aside, layout)
             for folder, some in misfits(files, layout.target_bytes).items():
-                made = merge([file.path for file in some], str(aside), layout, folder)
+                made = _merged(some, aside, layout, folder)
                 files = [file for file in files if file not in some] + made
         else:
             files = _stream(connection, sql, aside, layout, stop)
@@ -166,9 +166,16 @@ def _stream(
     rest = misfits(files, layout.target_bytes)
     for folder, some in rest.items():
         if len(some) > 1:  # more folders than files that may be open
-            made = merge([file.path for file in some], str(aside), layout, folder)
+            made = _merged(some, aside, layout, folder)
             files = [file for file in files if file not in some] + made
     return files
+
+
+def _merged(files: Sequence[Written], aside: Path, layout: Layout, folder: str) -> list[Written]:
+    made = merge([file.path for file in files], str(aside), layout, folder)
+    for file in files:
+        Path(file.path).unlink()
+    return made
 
 
 def _read(reader: "pa.RecordBatchReader") -> "Iterator[pa.RecordBatch]":

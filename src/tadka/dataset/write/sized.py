@@ -327,6 +327,8 @@ class _ParquetFile:
         self._sink.close()
 
     def abort(self) -> None:
+        # closed as it is: the writer would otherwise put a footer into a file that is closed
+        self._writer.is_open = False
         self._sink.close()
 
 
@@ -492,7 +494,7 @@ def merge(paths: Sequence[str], directory: str, layout: Layout, folder: str) -> 
     """Writes the rows of several files of one folder again, as files near the target.
 
     Args:
-        paths: Of the files; they are deleted.
+        paths: Of the files, which are kept: a task that is repeated needs them.
         directory: For the new ones.
         layout: Of both.
         folder: They belong to.
@@ -516,8 +518,6 @@ def merge(paths: Sequence[str], directory: str, layout: Layout, folder: str) -> 
     except BaseException:  # KeyboardInterrupt too: nothing may stay open; it is raised on
         writer.abort()
         raise
-    for path in paths:
-        Path(path).unlink()
     return [replace(file, folder=folder) for file in made]
 
 
