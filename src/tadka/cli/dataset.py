@@ -274,6 +274,7 @@ def show(
         typer.echo(json.dumps(found.manifest.to_dict()))
         return
     _print_version(found)
+    _print_record(found)
     if page is not None:
         typer.echo(f"wrote    {page}")
 
@@ -444,6 +445,34 @@ def _print_version(version: Version) -> None:
     typer.echo(f"hash     {found['output_hash']}")
     checks = ", ".join(f"{count} {status}" for status, count in found["checks"].items())
     typer.echo(f"checks   {checks or 'none'}")
+
+
+def _print_record(version: Version) -> None:
+    """Where a version comes from, and what its columns hold."""
+    manifest = version.manifest
+    given = ", ".join(f"{name}={value}" for name, value in manifest.parameters.items())
+    typer.echo(f"from     {manifest.name}({given}) on {summary(version)['engine']}")
+    for name, table in manifest.tables.items():
+        rows = "?" if table.num_rows is None else f"{table.num_rows:,}"
+        size = "?" if table.num_bytes is None else format_bytes(table.num_bytes)
+        typer.echo(f"input    {name}: {rows} rows, {size}")
+    for result in manifest.checks:
+        if result["status"] != "passed":
+            typer.echo(f"{result['status']:8} {result['name']}: {result['message']}")
+    shown = Table(box=None, pad_edge=False)
+    for title in ("column", "type", "nulls", "distinct", "least", "greatest", "mean"):
+        shown.add_column(title, justify="left" if title in ("column", "type") else "right")
+    for column in manifest.columns:
+        found = manifest.statistics[column.name]
+        values = (found.min, found.max, found.mean)
+        shown.add_row(
+            column.name,
+            str(column.kind),
+            f"{found.num_null:,}",
+            "" if found.num_distinct is None else f"{found.num_distinct:,}",
+            *("" if v is None else f"{v:,.6g}" if isinstance(v, float) else str(v) for v in values),
+        )
+    _console().print(shown)
 
 
 def _console() -> Console:

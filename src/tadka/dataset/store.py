@@ -34,7 +34,7 @@ from tadka.core.error import ConfigError, DataError, NotFound
 from tadka.dataset.manifest import Manifest
 from tadka.dataset.version import Version
 from tadka.storage.publish import publish_directory, publish_file
-from tadka.storage.uri import is_local, join, reading, resolve, store_errors
+from tadka.storage.uri import is_local, join, reading, resolve, stat, store_errors
 
 A = TypeVar("A")
 B = TypeVar("B")
@@ -173,7 +173,8 @@ class Store:
 
         Raises:
             ConfigError: The tag is no name.
-            DataError: The tag stands for other content, a file lacks, or the disk is full.
+            DataError: The tag stands for other content, a file lacks, the version is there already
+                and has lost a file, or the disk is full.
         """
         if tag is not None:
             self.check_tag(tag)
@@ -181,11 +182,12 @@ class Store:
         for file in manifest.files:
             if not prepared.joinpath(file.path).is_file():
                 raise DataError(f"File {file.path!r} of the manifest is not in {str(prepared)!r}.")
-        if self._manifest(manifest.id) is None:
-            if is_local(self._file_system):
-                self._move(prepared, manifest)
-            else:
-                self._upload(prepared, manifest)
+        if self._manifest(manifest.id) is not None:
+            _refuse_broken(self.version(manifest.id))
+        elif is_local(self._file_system):
+            self._move(prepared, manifest)
+        else:
+            self._upload(prepared, manifest)
         if tag is not None:
             self.tag(tag, manifest.id)
         return self.version(manifest.id)
@@ -442,6 +444,21 @@ class Store:
             found = self._file_system.find(place)
             times = [self._file_system.modified(item) for item in found]
         return max(times, default=datetime.fromtimestamp(0, UTC))
+
+
+def _refuse_broken(version: Version) -> None:
+    """Refuses to give a version whose files are not as they were written."""
+    for uri, file in zip(version.files(), version.manifest.files, strict=True):
+        try:
+            num_bytes = stat(uri).size_bytes
+        except NotFound:
+            num_bytes = None
+        if num_bytes != file.num_bytes:
+            shown = "is gone" if num_bytes is None else f"has {num_bytes:,} bytes"
+            raise DataError(
+                f"Version {version.id!r} is there already and is damaged: {uri!r} {shown} and had "
+                f"{file.num_bytes:,} bytes. Remove {version.path!r} and write again."
+            )
 
 
 def find_version(text: str) -> Version:

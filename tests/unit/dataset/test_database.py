@@ -143,12 +143,31 @@ def test_names_that_are_not_there(sqlite: str, tmp_path: Path) -> None:
         ("a.db", "t", "not understood"),
         ("sqlite:///a.db", "", "needs the name"),
         ("postgresql://u:secret@host/db", "t", "holds a password"),
+        ("postgresql://host/db?user=u&password=secret@", "t", "'password' in the URL"),
+        ("postgresql://host/db?sslpassword=secret@", "t", "'sslpassword' in the URL"),
     ],
 )
 def test_databases_that_cannot_be_are_refused(url: str, table: str, message: str) -> None:
     with pytest.raises(ConfigError, match=message) as caught:
         Database(url, table)
     assert "secret@" not in str(caught.value)
+
+
+@pytest.mark.needs_postgresql
+def test_a_password_may_hold_what_urls_are_made_of(
+    postgresql: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import psycopg
+
+    monkeypatch.setenv("TADKA_TEST_PASSWORD", "a%41@b:c/$d?e#f")
+    host = postgresql.partition("@")[2]
+    with psycopg.connect(postgresql, autocommit=True) as connection:
+        connection.execute("DROP TABLE IF EXISTS numbers")
+        connection.execute("CREATE TABLE numbers AS SELECT 1::bigint AS id")
+
+    source = Database(f"postgresql://t:$TADKA_TEST_PASSWORD@{host}", "numbers")
+
+    assert [{"id": 1}] == rows_of(source, columns(id=INT))
 
 
 def test_a_variable_that_is_not_set() -> None:

@@ -97,6 +97,21 @@ def test_equal_content_is_the_same_version(store: Store) -> None:
     publish(store, rows(10), "one")  # a tag for what it stands for
 
 
+@pytest.mark.parametrize("content", [None, b"short"])
+def test_a_version_that_is_damaged_is_not_given_for_equal_content(
+    store: Store, content: bytes | None
+) -> None:
+    version = publish(store, rows(10))
+    file_system, path = resolve(version.files()[0])
+    if content is None:
+        file_system.rm_file(path)
+    else:
+        file_system.pipe_file(path, content)
+
+    with pytest.raises(DataError, match=f"{version.id!r} is there already and is damaged"):
+        publish(store, rows(10))
+
+
 def test_tag_of_other_content_is_refused_and_leaves_nothing(store: Store) -> None:
     first = publish(store, rows(10), "2026-01")
     before = everything(store.path)
