@@ -7,7 +7,7 @@ from tadka.dataset.check.check import Check, Ground, Scope
 from tadka.dataset.check.inputs import TimeCutoff
 from tadka.dataset.check.integrity import NoTies, NotMultiplied
 from tadka.dataset.check.rows import RowCount
-from tadka.dataset.leakage import condition_of
+from tadka.dataset.leakage import cutoffs_of
 from tadka.dataset.query import matches, source, ties
 from tadka.dataset.sql.dialect import Dialect
 
@@ -56,7 +56,7 @@ def ground_of(bound: Bound, dialect: Dialect, previous_rows: int | None = None) 
         matches={alias: matches(bound, dialect, alias) for alias in scope.lookups},
         ties=ties(bound, dialect),
         end=None if span is None else span[1].value,
-        cutoff=condition_of(bound),
+        cutoffs=cutoffs_of(bound),
         previous_rows=previous_rows,
     )
 
@@ -79,7 +79,7 @@ def checks_of(bound: Bound) -> list[Check]:
             keeps_all = rows.lookup.how == "left"
             found.append(NotMultiplied(alias, rows.lookup.max_matches, keeps_all))
     for cls in (TimeCutoff, RowCount):
-        is_needed = cls is RowCount or condition_of(bound) is not None
+        is_needed = cls is RowCount or cutoffs_of(bound)
         if is_needed and not any(isinstance(check, cls) for check in asked):
             found.append(cls())
     return [*found, *asked]

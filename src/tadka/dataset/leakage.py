@@ -6,7 +6,7 @@ so follows from the definition alone, by arithmetic on intervals; all of them ar
 two which touch do not overlap.
 
 On a line of time a date is its midnight, and the clocks of dates and of times are taken for the
-same (that of UTC for times with a zone). Where a part of a table is given by date, `condition_of`
+same (that of UTC for times with a zone). Where a part of a table is given by date, `cutoffs_of`
 says what that means for times: rows for which it does not hold break the arithmetic.
 """
 
@@ -16,9 +16,9 @@ from typing import Any
 
 from tadka.dataset.bound import Bound, Definition
 from tadka.dataset.expression import Aggregate, Call, Column, Expression, Literal
-from tadka.dataset.kind import DATE
+from tadka.dataset.kind import DATE, UTC, Kind
 from tadka.dataset.label import Label
-from tadka.dataset.moment import Moment, Values, in_kind, moment_of, value_of
+from tadka.dataset.moment import Moment, Values, moment_of, value_of
 from tadka.dataset.relation import Rows
 from tadka.dataset.schema import kind_hint, raise_all
 from tadka.dataset.split import TimeSplit
@@ -51,23 +51,35 @@ def check_bound(bound: Bound) -> None:
     raise_all(f"Dataset {definition.name!r}", _Audit(definition, bound.parameters).mistakes())
 
 
-def condition_of(bound: Bound) -> Expression[bool] | None:
-    """What must hold for each row of `rows` besides: its time is in the part asked for by date.
+def cutoffs_of(bound: Bound) -> dict[str, Expression[bool]]:
+    """What must hold for the rows of an alias besides: their time is in the part asked for by date.
+
+    A table whose partitions are days of another zone breaks it. Of `rows`, some would then be later
+    than the period; of what is looked up, some that the first or the last rows need would be left
+    out.
 
     Args:
         bound: A definition with values for its parameters.
 
     Returns:
-        A condition over `rows`; None where there is nothing to be checked.
+        Conditions over the rows of an alias; none for one that is not taken by date.
     """
-    rows = bound.definition.rows
-    span = bound.span(rows)
-    name = rows.table.time_column
-    if span is None or rows.span is None or name is None or rows.span.by == name:
-        return None
-    time = rows[name]
-    start, end = (in_kind(bound_, time.kind, "A bound") for bound_ in span)
-    return time.between(start, end)
+    found = {}
+    for alias, rows in bound.definition.relations.items():
+        span, name = bound.span(rows), rows.table.time_column
+        if span is None or rows.span is None or name is None or rows.span.by == name:
+            continue
+        start, end = (_on_clock_of(rows[name].kind, bound_) for bound_ in span)
+        found[alias] = rows[name].between(start, end)
+    return found
+
+
+def _on_clock_of(kind: Kind, value: Literal[Any]) -> Literal[Any]:
+    """A date or time as one of a kind of time: its clock is taken for that of UTC."""
+    moment = value.value
+    if not isinstance(moment, dt.datetime):
+        moment = dt.datetime(moment.year, moment.month, moment.day)  # noqa: DTZ001
+    return Literal(moment.replace(tzinfo=dt.UTC if kind == UTC else None), kind)
 
 
 class _Audit:

@@ -368,12 +368,26 @@ class TestFresh:
 
 
 def test_times_outside_the_period_are_counted(room: Callable[..., Room]) -> None:
-    cutoff = Column("at", UTC).between(*(at(day) for day in (2, 4)))
+    outside = Column("at", UTC).between(*(at(day) for day in (2, 4)))
+    inside = Column("at", UTC) >= at(1)
+    sources = {"imp": '"Imp"', "click": '"Imp"'}
 
-    results = room().run(TimeCutoff(), cutoff=cutoff)
+    ((status, message),) = told(room().run(TimeCutoff(), cutoffs={"imp": outside}))
+    assert "failed" == status
+    assert "2 of 4 rows of 'imp' have a time outside of the period" in message
+    assert "Leave them out with where()" in message
 
-    assert "2 of 4 rows of 'imp' have a time outside of the period" in results.all[0].message
-    assert "passed" == room().run(TimeCutoff(), cutoff=Column("at", UTC) >= at(1)).all[0].status
+    found = room().run(TimeCutoff(), cutoffs={"imp": inside, "click": outside}, sources=sources)
+    ((status, message),) = told(found)
+    assert "failed" == status
+    assert message.startswith("2 of 4 rows of 'click' have a time outside of the period")
+    assert "Give its between() by= the column of time" in message
+
+    both = {"imp": inside, "click": inside}
+    assert [("passed", "8 rows are inside the period.")] == told(
+        room().run(TimeCutoff(), cutoffs=both, sources=sources)
+    )
+    assert ["skipped"] == [each.status for each in room().run(TimeCutoff()).all]
 
 
 def test_ties_and_multiplied_rows_are_found_whatever_the_session_says(
@@ -639,7 +653,7 @@ def test_spark_says_the_same(room: Callable[..., Room], tmp_path: Path, spark: A
         *(OneOf("country", ["o'x"]), NullShare("bid", max=0.1), Unique("user", "at")),
     ]
     results = Results("Ctr", on_fail="raise")
-    period = {"cutoff": Column("at", UTC) >= at(2), "end": dt.date(2026, 1, 9)}
+    period = {"cutoffs": {"imp": Column("at", UTC) >= at(2)}, "end": dt.date(2026, 1, 9)}
     views = {"sources": {"imp": "`Imp`"}, "tables": {"Imp": "`Imp`"}}
 
     run_checks(

@@ -17,7 +17,7 @@ from tadka.dataset.definition import Dataset
 from tadka.dataset.expression import Column, Parameter, days, hours, seconds
 from tadka.dataset.kind import Utc
 from tadka.dataset.label import Label
-from tadka.dataset.leakage import check_bound, condition_of
+from tadka.dataset.leakage import check_bound, cutoffs_of
 from tadka.dataset.relation import Rows
 from tadka.dataset.schema import Partition
 from tadka.dataset.split import by_time
@@ -74,6 +74,10 @@ def define(**attributes: Any) -> Definition:
     made = {"features": {"user": attributes["imp"].user}, **attributes}
     made["rows"] = made["imp"]
     return type("Made", (Dataset,), made).definition  # type: ignore[attr-defined,no-any-return]
+
+
+def cutoffs(bound: Bound) -> dict[str, str]:
+    return {alias: str(condition) for alias, condition in cutoffs_of(bound).items()}
 
 
 def mistake(make: Any) -> str:
@@ -585,14 +589,61 @@ def test_all_leaks_are_listed_together() -> None:
 def test_rows_chosen_by_day_must_be_of_those_days() -> None:
     p = Dates()
     by_day = define(start=p.start, end=p.end, imp=Impression.between(p.start, p.end))
-    condition = condition_of(check(by_day))
-    assert (
-        "(imp.at >= utc('2026-01-01T00:00:00+00:00')) & (imp.at < utc('2026-02-01T00:00:00+00:00'))"
-    ) == str(condition)
+    assert {
+        "imp": (
+            "(imp.at >= utc('2026-01-01T00:00:00+00:00')) & "
+            "(imp.at < utc('2026-02-01T00:00:00+00:00'))"
+        )
+    } == cutoffs(check(by_day))
     by_time_ = define(imp=Impression.between(utc(1), utc(2), by="at"))
-    assert condition_of(by_time_.bind()) is None
-    assert condition_of(define(imp=Impression.all()).bind()) is None
-    assert condition_of(define(imp=Item.all()).bind()) is None
+    assert {} == cutoffs(by_time_.bind())
+    assert {} == cutoffs(define(imp=Impression.all()).bind())
+    assert {} == cutoffs(define(imp=Item.all()).bind())
+
+
+def test_what_is_looked_up_by_day_must_be_of_those_days() -> None:
+    p = Dates()
+    recent = Click.between(p.start - days(7), p.end).last(days(7), on="user")
+    user = User.between(utc(1), utc(2)).as_of(on="user")
+    timed = Click.between(utc(1) - hours(1), utc(2), by="at").last(hours(1), on="user")
+    item = Item.join(on="user")
+    imp = Impression.between(utc(1), utc(2), by="at")
+    found = define(
+        start=p.start, end=p.end, imp=imp, recent=recent, user_=user, timed=timed, item=item
+    )
+    assert {
+        "recent": (
+            "(recent.at >= utc('2025-12-25T00:00:00+00:00')) & "
+            "(recent.at < utc('2026-02-01T00:00:00+00:00'))"
+        )
+    } == cutoffs(found.bind(**JANUARY))
+
+
+class Hourly(Table, source="hour/{hour:%Y%m%d%H}.parquet", time="at"):
+    hour: Partition[datetime]
+    user: Column[int]
+    at: Column[Utc]
+
+
+class HourlyLocal(Table, source="hour/{hour:%Y%m%d%H}.parquet", time="at"):
+    hour: Partition[Utc]
+    user: Column[int]
+    at: Column[datetime]
+
+
+@pytest.mark.parametrize(
+    ("table", "bounds", "constant"),
+    [
+        (Hourly, (datetime(2026, 1, 1, 5), datetime(2026, 1, 1, 6)), "utc('{}+00:00')"),  # noqa: DTZ001
+        (HourlyLocal, (utc(1, hours=5), utc(1, hours=6)), "time('{}')"),
+    ],
+)
+def test_partitions_without_zone_are_those_of_utc(
+    table: type[Table], bounds: tuple[datetime, datetime], constant: str
+) -> None:
+    imp = table.between(*bounds)
+    start, end = (constant.format(f"2026-01-01T0{hour}:00:00") for hour in (5, 6))
+    assert {"imp": f"(imp.at >= {start}) & (imp.at < {end})"} == cutoffs(define(imp=imp).bind())
 
 
 class Snapshot(Table, source="snapshot/dt={dt}/*.parquet"):

@@ -456,6 +456,18 @@ def test_rows_outside_the_period_are_refused(shop: Path, tmp_path: Path) -> None
         s.check()
 
 
+def test_lookups_by_local_days_are_refused(shop: Path, tmp_path: Path) -> None:
+    # the click of 2025-12-24 20:00 UTC is of 12-25 in Tokyo: as many hours are missing at the end
+    early = {"user": pa.array([1]), "at": pa.array([at(dt.date(2025, 12, 24), 20 * 3600)])}
+    write(shop / "click/dt=2025-12-25/more.parquet", early)
+
+    with (
+        session(shop_dataset(shop), **PERIOD) as s,
+        pytest.raises(CheckFailed, match="1 of 301 rows of 'recent' have a time outside"),
+    ):
+        s.write(tmp_path / "out")
+
+
 def test_a_drop_against_the_version_before_is_found(shop: Path, tmp_path: Path) -> None:
     dataset = shop_dataset(shop, checks=[RowCount(max_drop=0.2)])
     with session(dataset, **PERIOD) as s:

@@ -192,7 +192,7 @@ class Ground:
             how many rows of the lookup each has.
         ties: By alias of rows found by time, the query for keys and times that occur twice.
         end: Of the period that the rows are taken from; None where it has none.
-        cutoff: What must hold for the time of each row; None where nothing must.
+        cutoffs: By alias of a relation, what must hold for the time of each of its rows.
         previous_rows: Number of rows of the version before; None where there is none.
     """
 
@@ -203,7 +203,7 @@ class Ground:
     matches: Mapping[str, str] = field(default_factory=dict)
     ties: Mapping[str, str] = field(default_factory=dict)
     end: dt.date | None = None
-    cutoff: Expression[bool] | None = None
+    cutoffs: Mapping[str, Expression[bool]] = field(default_factory=dict)
     previous_rows: int | None = None
 
     def source(self, *names: str) -> str:

@@ -69,35 +69,50 @@ class Matched(Check):
 
 @dataclass(frozen=True)
 class TimeCutoff(Check):
-    """The time of every row lies in the period that the rows are taken from.
+    """The time of every row lies in the period that the rows are taken from, lookups included.
 
-    It runs even if nobody asks for it where the period is given by the date of partitions and not
-    by the time itself: whether features and labels overlap was calculated from the period. A table
-    that puts rows of one day into the partition of another, as one by local dates does, fails.
+    It runs even if nobody asks for it where a period is given by the date of partitions and not by
+    the time itself: whether features and labels overlap, and whether all is read that they need,
+    was calculated from the period. A table that puts rows of one day into the partition of another,
+    as one by local dates does, fails.
     """
 
     def is_of_inputs(self, scope: Scope) -> bool:  # noqa: ARG002
         return True
 
     def measures(self, ground: Ground) -> Mapping[str, Measure]:
-        if ground.cutoff is None:
-            return {}
-        source = ground.sources[ground.scope.rows]
-        return {
-            "rows": Measure("count(*)", source),
-            "outside": Measure(ground.count(~ground.cutoff), source),
-        }
+        asked = {}
+        for alias, cutoff in ground.cutoffs.items():
+            source = ground.sources[alias]
+            asked[f"rows of {alias}"] = Measure("count(*)", source)
+            asked[f"outside of {alias}"] = Measure(ground.count(~cutoff), source)
+        return asked
 
     def judge(self, found: Mapping[str, Any], ground: Ground) -> Verdict:
-        outside = found["outside"]
-        if not outside:
-            return Verdict("passed", f"{found['rows']:,} rows are inside the period.")
-        return Verdict(
-            "failed",
-            f"{outside:,} of {found['rows']:,} rows of {ground.scope.rows!r} have a time outside "
-            f"of the period {ground.cutoff}, so features and labels may overlap. Leave them out "
-            "with where(), or accept them with TimeCutoff(on_fail='warn').",
-        )
+        told = []
+        for alias, cutoff in ground.cutoffs.items():
+            rows, outside = found[f"rows of {alias}"], found[f"outside of {alias}"]
+            if not outside:
+                continue
+            seen = (
+                f"{outside:,} of {rows:,} rows of {alias!r} have a time outside of the period "
+                f"{cutoff}"
+            )
+            if alias == ground.scope.rows:
+                told.append(
+                    f"{seen}, so features and labels may overlap. Leave them out with where(), or "
+                    "accept them with TimeCutoff(on_fail='warn')."
+                )
+            else:
+                told.append(
+                    f"{seen}: its partitions have other days than its times, so rows that are "
+                    "needed may lie in partitions that are not read. Give its between() by= the "
+                    "column of time, or accept it with TimeCutoff(on_fail='warn')."
+                )
+        if told:
+            return Verdict("failed", " ".join(told))
+        count = sum(found[f"rows of {alias}"] for alias in ground.cutoffs)
+        return Verdict("passed", f"{count:,} rows are inside the period.")
 
 
 @dataclass(frozen=True)
