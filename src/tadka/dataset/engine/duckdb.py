@@ -4,7 +4,8 @@
 
 import re
 import tempfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -25,7 +26,7 @@ from tadka.dataset.output import Output
 from tadka.dataset.schema import Schema
 from tadka.dataset.source.catalog import Catalog
 from tadka.dataset.sql.duckdb import DUCKDB, SETTINGS
-from tadka.dataset.write.duckdb import write
+from tadka.dataset.write.duckdb import watched, write
 from tadka.storage.uri import is_local, resolve
 
 if TYPE_CHECKING:
@@ -232,16 +233,23 @@ class DuckDBEngine:
         Raises:
             DataError: The data does not admit it, the disk is full, or it was interrupted.
         """
-        return self._run(lambda c: write(c, sql, directory, output, columns))
+        with self._translated() as connection:
+            return write(connection, sql, directory, output, columns)
 
     def _run(self, work: Callable[[Any], T]) -> T:
+        with self._translated() as connection:
+            return watched(connection, lambda _: work(connection))
+
+    @contextmanager
+    def _translated(self) -> Iterator[Any]:
+        """The connection, whose errors become those of tadka."""
         duckdb = require("duckdb", extra="dataset")
         if self._connection is None:
             raise LaunchError("DuckDB does not run: it was not started, or was stopped.")
         if self._is_interrupted:
             raise DataError("The query was interrupted.")
         try:
-            return work(self._connection)
+            yield self._connection
         except duckdb.InterruptException as error:
             raise DataError("The query was interrupted.") from error
         except (duckdb.ParserException, duckdb.BinderException, duckdb.CatalogException) as error:

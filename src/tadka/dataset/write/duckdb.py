@@ -15,7 +15,7 @@ import shutil
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import unquote
 
 from tadka.core.extra import require
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     import duckdb
     import pyarrow as pa
 
+T = TypeVar("T")
 OnProgress = Callable[[float], None]
 
 _ASIDE = "_writing"
@@ -75,19 +76,20 @@ def write(
     is_native = layout.format == "parquet" and (not layout.partition_by or _has_folders())
 
     def work(stop: threading.Event) -> list[Path]:
-        if is_native:
-            files = _copy(connection, sql, aside, layout)
-            for folder, some in misfits(files, layout.target_bytes).items():
-                made = _merged(some, aside, layout, folder)
-                files = [file for file in files if file not in some] + made
-        else:
-            files = _stream(connection, sql, aside, layout, stop)
+        with _Settings(connection, on_progress is not None):
+            if is_native:
+                files = _copy(connection, sql, aside, layout)
+                for folder, some in misfits(files, layout.target_bytes).items():
+                    made = _merged(some, aside, layout, folder)
+                    files = [file for file in files if file not in some] + made
+            else:
+                files = _stream(connection, sql, aside, layout, stop)
         settled = settle(files, directory, layout)
         shutil.rmtree(aside)
         return settled
 
-    with writing(directory), _Settings(connection, on_progress is not None):
-        return _watched(connection, work, on_progress)
+    with writing(directory):
+        return watched(connection, work, on_progress)
 
 
 def _has_folders() -> bool:
@@ -197,37 +199,49 @@ def _read(reader: "pa.RecordBatchReader") -> "Iterator[pa.RecordBatch]":
 # ---------------------------------------------------------------- running
 
 
-def _watched(
+def watched(
     connection: "duckdb.DuckDBPyConnection",
-    work: Callable[[threading.Event], list[Path]],
-    on_progress: OnProgress | None,
-) -> list[Path]:
-    """Works in a thread, so that this one can report, and end it when it is told to."""
+    work: Callable[[threading.Event], T],
+    on_progress: OnProgress | None = None,
+) -> T:
+    """Works in another thread, so that this one can report, and end the work when it is told to.
+
+    DuckDB must not work in the main thread: where Ctrl-C arrives there, it raises RuntimeError in
+    place of KeyboardInterrupt, or goes on.
+
+    Args:
+        connection: That the work uses; it is interrupted when this thread is.
+        work: Is given an event that is set when the result is of no use any more.
+        on_progress: Called as `write` says.
+
+    Returns:
+        What the work gives.
+    """
     stop, done = threading.Event(), threading.Event()
-    results: list[list[Path]] = []
+    results: list[T] = []
     errors: list[BaseException] = []
 
     def run() -> None:
         try:
-            results.append(work(stop))
+            if not stop.is_set():  # else Ctrl-C came while this thread began
+                results.append(work(stop))
         except BaseException as error:  # noqa: BLE001 - raised again below, in the thread that waits
             errors.append(error)
         finally:
             done.set()
 
-    thread = threading.Thread(target=run, name="tadka-dataset-write")
-    thread.start()
+    thread = threading.Thread(target=run, name="tadka-duckdb")
     try:
+        thread.start()
         while not done.wait(_LOOK_S if on_progress else None):
             if on_progress is not None:
                 on_progress(min(1.0, max(0.0, connection.query_progress() / 100)))
     except BaseException:  # of on_progress, or KeyboardInterrupt: raised on once nothing runs
         stop.set()
-        while not done.wait(_LOOK_S):
+        while thread.ident is not None and not done.is_set():
             connection.interrupt()
+            done.wait(_LOOK_S)
         raise
-    finally:
-        thread.join()
     if errors:
         raise errors[0]
     if on_progress is not None:

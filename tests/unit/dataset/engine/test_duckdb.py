@@ -1,0 +1,69 @@
+"""Tests of tadka.dataset.engine.duckdb that are of no other engine."""
+
+import os
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import pytest
+
+from tadka.dataset.bound import OutputColumn
+from tadka.dataset.engine.duckdb import DuckDBEngine
+from tadka.dataset.kind import INT
+from tadka.dataset.output import Output
+
+ENDLESS = "range(10000000000) a(x), range(100000000) b(y)"
+COLUMNS = [OutputColumn("x", INT, True, False, "feature")]
+
+
+@pytest.fixture
+def engine(tmp_path: Path) -> Iterator[DuckDBEngine]:
+    scratch = tmp_path / "scratch"
+    scratch.mkdir()
+    made = DuckDBEngine(scratch, num_threads=2)
+    made.start()
+    yield made
+    made.stop()
+
+
+def press_when_called(engine: DuckDBEngine) -> None:
+    """Gives SQL a function that is Ctrl-C, so that it comes while a statement runs."""
+    pressed: list[bool] = []
+
+    def press(x: int) -> int:
+        if not pressed:
+            pressed.append(True)
+            os.kill(os.getpid(), signal.SIGINT)
+        return x
+
+    engine._connection.create_function("press", press, [duckdb.sqltypes.BIGINT],
+        duckdb.sqltypes.BIGINT, side_effects=True)  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "sql",
+    [
+        f"SELECT count(*) AS x FROM {ENDLESS} WHERE press(x) >= 0",
+        f"SELECT press(x) + y AS x FROM {ENDLESS}",  # rows that pile up
+    ],
+    ids=["count", "rows"],
+)
+@pytest.mark.parametrize("how", ["query", "write"])
+def test_ctrl_c_while_a_statement_runs_is_ctrl_c(
+    engine: DuckDBEngine, tmp_path: Path, how: str, sql: str
+) -> None:
+    press_when_called(engine)
+    directory = tmp_path / "out"
+    directory.mkdir()
+
+    def run() -> Any:
+        if how == "query":
+            return engine.query(sql)
+        return engine.write(sql, directory, Output(), COLUMNS)
+
+    with pytest.raises(KeyboardInterrupt):
+        run()
+
+    assert [{"n": 1}] == engine.query("SELECT 1 AS n").to_pylist()  # nothing runs any more
