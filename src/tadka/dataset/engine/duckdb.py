@@ -21,10 +21,10 @@ from tadka.dataset.engine.engine import (
     written_inputs,
 )
 from tadka.dataset.expression import Column, Literal
-from tadka.dataset.kind import Kind
 from tadka.dataset.output import Output
 from tadka.dataset.schema import Schema
 from tadka.dataset.source.catalog import Catalog
+from tadka.dataset.source.listing import InputFile
 from tadka.dataset.sql.duckdb import DUCKDB, SETTINGS
 from tadka.dataset.write.duckdb import watched, write
 from tadka.storage.uri import is_local, resolve
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 _WILDCARD = re.compile(r"[*?\[]")
-_INDEX = Kind("int64")
+_FILE_INDEX = "file_index"
 
 
 class DuckDBEngine:
@@ -122,7 +122,10 @@ class DuckDBEngine:
                 f"Table {inputs.table.__name__!r} is in the catalog of Spark, which DuckDB does "
                 "not read; use engine='spark'."
             )
-        parts = [self._select(inputs.table, group) for group in groups_of(inputs)]
+        groups = groups_of(inputs)
+        if _hides_index(inputs):
+            groups = [part for group in groups for part in _by_values(group)]
+        parts = [self._select(inputs.table, group) for group in groups]
         sql = "\nUNION ALL ".join(parts) or _nothing(inputs.table)
         view = f"CREATE OR REPLACE VIEW {DUCKDB.quote(name)} AS {sql}"
         self._run(lambda c: c.execute(view).fetchall())
@@ -173,7 +176,7 @@ class DuckDBEngine:
             c.name: pa.array([file.values[c.name] for file in group.files], c.kind.arrow)
             for c in partitions
         }
-        index = "file_index"
+        index = _FILE_INDEX
         while index in columns:
             index += "_"
         values = pa.table({**columns, index: pa.array(range(len(group.files)), pa.uint64())})
@@ -184,7 +187,7 @@ class DuckDBEngine:
             connection.unregister("arrow_values")
 
         self._run(create)
-        return f" JOIN {name} AS partition ON file.file_index = partition.{DUCKDB.quote(index)}"
+        return f" JOIN {name} AS partition ON file.{_FILE_INDEX} = partition.{DUCKDB.quote(index)}"
 
     def _path(self, uri: str) -> str:
         """A path that DuckDB takes for one file, through fsspec where it is not local."""
@@ -256,6 +259,22 @@ class DuckDBEngine:
             raise ConfigError(f"DuckDB does not understand its SQL: {_first(error)}") from error
         except duckdb.Error as error:
             raise DataError(f"DuckDB cannot read or calculate: {_first(error)}") from error
+
+
+def _hides_index(inputs: TableInputs) -> bool:
+    """Whether files have a column of the name by which DuckDB calls the number of a file."""
+    names = {name for name, column in inputs.table.columns.items() if not column.is_partition}
+    for columns in {id(f.columns): f.columns for f in inputs.footers or ()}.values():
+        names.update(columns)
+    return any(name.casefold() == _FILE_INDEX for name in names)
+
+
+def _by_values(group: FileGroup) -> list[FileGroup]:
+    """Files of the same partition by themselves."""
+    found: dict[tuple[Any, ...], list[InputFile]] = {}
+    for file in group.files:
+        found.setdefault(tuple(file.values.values()), []).append(file)
+    return [FileGroup(files, group.types) for files in found.values()]
 
 
 def _constant(column: Column[Any], value: Any) -> str:

@@ -310,33 +310,40 @@ class SparkEngine:
                 values = group.files[0].values
                 texts.update({c.name: _constant(c, values[c.name]) for c in partitions})
             else:
-                frame, found_texts = self._with_values(session, frame, group, partitions)
+                frame, found_texts = self._with_values(session, frame, table, group)
                 texts.update(found_texts)
         return _selected(frame, table, texts)
 
     def _with_values(
-        self, session: Any, frame: Any, group: FileGroup, partitions: Sequence[Column[Any]]
+        self, session: Any, frame: Any, table: type[Schema], group: FileGroup
     ) -> tuple[Any, dict[str, str]]:
         """A join that gives the values of partitions by the path of the file."""
         pa = require("pyarrow", extra="dataset")
         functions = require("pyspark.sql.functions", extra="spark")
+        partitions = partitions_of(table)
+        mark = "found_"
+        while any(name.casefold().startswith(mark) for name in table.columns):
+            mark += "_"
         given = [_ESCAPED.sub(_escape, self._path(file.uri)) for file in group.files]
         # Spark names a local file in one of two ways, which depends on its version
         ways = [given, [f"file:/{path[8:]}" for path in given if path.startswith("file:///")]]
         columns = {
-            f"value{number}": pa.concat_arrays(
+            f"{mark}{number}": pa.concat_arrays(
                 [pa.array([f.values[c.name] for f in group.files], c.kind.arrow)]
                 * (2 if ways[1] else 1)
             )
             for number, c in enumerate(partitions)
         }
-        values = session.createDataFrame(pa.table({"path": [*ways[0], *ways[1]], **columns}))
-        left = frame.select("*", frame["_metadata.file_path"].alias("file_path"))
-        found = left["file_path"] == values["path"]
+        paths = pa.array([*ways[0], *ways[1]])
+        values = session.createDataFrame(pa.table({f"{mark}path": paths, **columns}))
+        # not by its name, which a column of the files may have, too
+        own = frame.metadataColumn("_metadata")["file_path"].alias(f"{mark}file")
+        left = frame.select("*", own)
+        found = left[f"{mark}file"] == values[f"{mark}path"]
         joined = left.join(functions.broadcast(values), found, "left")
         told = SPARK.error("A file is none of those that were listed.")
         return joined, {
-            c.name: f"CASE WHEN `path` IS NULL THEN {told} ELSE `value{number}` END"
+            c.name: f"CASE WHEN `{mark}path` IS NULL THEN {told} ELSE `{mark}{number}` END"
             for number, c in enumerate(partitions)
         }
 

@@ -2,6 +2,7 @@
 
 import datetime as dt
 import decimal
+import types
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,7 @@ from tadka.dataset.engine.engine import Engine, TableInputs
 from tadka.dataset.expression import Column
 from tadka.dataset.kind import DATE, FLOAT, INT, STRING, Utc
 from tadka.dataset.output import Output
-from tadka.dataset.schema import Partition
+from tadka.dataset.schema import Named, Partition
 from tadka.dataset.source.footer import footers
 from tadka.dataset.source.listing import InputFile
 from tadka.dataset.table import Table
@@ -45,7 +46,7 @@ def engine(
     made.stop()
 
 
-def put(path: str, **columns: Any) -> None:
+def put(path: str, /, **columns: Any) -> None:
     Path(path).parent.mkdir(parents=True, exist_ok=True)
     pq.write_table(pa.table(columns), path)
 
@@ -119,6 +120,74 @@ def test_a_column_in_the_file_does_not_hide_the_partition(engine: Engine, tmp_pa
         day = DAY + dt.timedelta(days=number)
         put(f"{tmp_path}/{day}/x.parquet", user=[number], day=["wrong"])
     assert [DAY, DAY + dt.timedelta(days=1)] == [row["day"] for row in shown(engine, T)]
+
+
+PSEUDO = [
+    *("file_index", "filename", "file_row_number", "rowid", "part", "path", "file_path", "value0"),
+    *("_metadata", "partition", "file", "values"),
+]
+
+
+@pytest.mark.parametrize("where", ["{key}/x", "key={key}/x", "x"])
+def test_columns_may_be_called_as_engines_call_theirs(
+    engine: Engine, tmp_path: Path, where: str
+) -> None:
+    has_key = "{key}" in where
+    key: dict[str, Any] = {"key": Partition[int]} if has_key else {}
+    body = {
+        "__annotations__": {**{f"c{n}": Column[int] for n in range(len(PSEUDO))}, **key},
+        **{f"c{n}": Named(name) for n, name in enumerate(PSEUDO)},
+    }
+    source = f"{tmp_path}/{where}.parquet"
+    table = types.new_class("T", (Table,), {"source": source}, lambda space: space.update(body))
+    for number in range(2 if has_key else 1):
+        put(
+            f"{tmp_path}/{where.format(key=number)}.parquet",
+            **{name: [10 * number + place] for place, name in enumerate(PSEUDO)},
+        )
+
+    expected = [
+        {name: 10 * number + place for place, name in enumerate(PSEUDO)}
+        | ({"key": number} if has_key else {})
+        for number in range(2 if has_key else 1)
+    ]
+    assert expected == shown(engine, table)
+
+
+@pytest.mark.parametrize("template", ["{%s}", "%s={%s}"])
+def test_partitions_may_be_called_as_engines_call_their_columns(
+    engine: Engine, tmp_path: Path, template: str
+) -> None:
+    names = [name for name in PSEUDO if not name.startswith("_")]
+    folder = "/".join(template.replace("%s", name) for name in names)
+    body = {
+        "__annotations__": {
+            **{f"c{n}": Partition[int] for n in range(len(names))},
+            "user": Column[int],
+        },
+        **{f"c{n}": Named(name) for n, name in enumerate(names)},
+    }
+    source = f"{tmp_path}/{folder}/x.parquet"
+    table = types.new_class("T", (Table,), {"source": source}, lambda space: space.update(body))
+    expected = []
+    for number in range(2):
+        values = {name: 10 * number + place for place, name in enumerate(names)}
+        put(f"{tmp_path}/{folder.format(**values)}/x.parquet", user=[number])
+        expected.append({**values, "user": number})
+    assert expected == shown(engine, table)
+
+
+def test_columns_that_nobody_declares_do_not_hide_which_file_it_is(
+    engine: Engine, tmp_path: Path
+) -> None:
+    class T(Table, source=f"{tmp_path}/{{key}}.parquet"):
+        key: Partition[int]
+        user: Column[int]
+
+    for key in range(3):
+        put(f"{tmp_path}/{key}.parquet", user=[key], FILE_Index=[0], _metadata=[0], path=[0])
+    expected = [{"key": key, "user": key} for key in range(3)]
+    assert expected == shown(engine, T)
 
 
 def test_files_of_narrower_types_are_read_as_declared(engine: Engine, tmp_path: Path) -> None:
