@@ -13,22 +13,25 @@ import base64
 import hashlib
 import json
 import os
+import threading
 import zlib
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from concurrent.futures import CancelledError
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from tadka.core.error import ConfigError, DataError, NotFound
+from tadka.core.extra import require
 from tadka.dataset.rowhash import RowHash
 from tadka.dataset.source.footer import Footer, digests
 from tadka.dataset.source.listing import Columns, InputFile, Keep, Listing, Source
 from tadka.dataset.source.template import text_of
+from tadka.dataset.thread import in_threads
 from tadka.storage.uri import reading, resolve
 
 LEVELS = ("listing", "footer", "content")
-_PIECES = ("database", "kafka")  # formats without bytes of their own; their rows are hashed
 _END_BYTES = 64 << 10  # of a text file, that stand for its footer
+_CHUNK_BYTES = 1 << 20
 _NUM_SHOWN = 5
 _HOW = {
     "listing": "of another size or time",
@@ -46,7 +49,8 @@ class FilePrint:
         num_bytes: Its size.
         modified: Time of the last change with the inode, or version in the store.
         footer: Digest of the footer, or of both ends of a text file; empty below that level.
-        content: Digest of all bytes, or of all rows of what is no file; empty below that level.
+        content: Digest of all bytes, or of all rows of what is no file, in any order; empty below
+            that level.
     """
 
     partition: str
@@ -161,6 +165,7 @@ def take(
     source: Source | None = None,
     columns: Columns | None = None,
     footers: Sequence[Footer] | None = None,
+    staged: Listing | None = None,
     threads: int | None = None,
 ) -> Fingerprint:
     """The fingerprint of inputs as they are.
@@ -171,6 +176,8 @@ def take(
         source: Of the listing; only what is no file (a database, Kafka) needs it for its content.
         columns: Of the table, for the same.
         footers: Of files in the listing, where they were read already; others are passed over.
+        staged: What `stage` made of the listing. Of what is no file, the fingerprint is then that
+            of the copy: the rows that were used, whatever the server has by now.
         threads: How many read at once; by default as many as there are cores.
 
     Raises:
@@ -182,11 +189,17 @@ def take(
     if level not in LEVELS:
         raise ConfigError(f"Level {level!r} is not known; it must be one of {', '.join(LEVELS)}.")
     files = listing.files
+    copies: dict[str, InputFile] = {}
+    if staged is not None:
+        given = zip(files, staged.files, strict=True)
+        copies = {file.uri: copy for file, copy in given if not file.is_file}
+    if copies:
+        files = [replace(file, modified=copies.get(file.uri, file).modified) for file in files]
     ends, contents = [""] * len(files), [""] * len(files)
     if level != "listing":
         ends = _ends(files, footers, threads)
     if level == "content":
-        contents = _contents(files, source, columns, threads)
+        contents = _contents(files, copies, source, columns, threads)
     prints: dict[str, FilePrint] = {}
     names: dict[int, str] = {}  # files of one folder share their values
     for file, end, content in zip(files, ends, contents, strict=True):
@@ -249,26 +262,14 @@ def verify(
         source: Where they lie.
         columns: Of the table.
         level: At which to look; more than `old` has is of no use.
-        keep: Which partitions are wanted; by default those of `old`.
+        keep: Which partitions are wanted; all where none is given.
     """
     level = min(old.level, level, key=LEVELS.index)
-    wanted = keep or _those_of(old, columns)
     try:
-        listing = source.resolve(columns, wanted)
+        listing = source.resolve(columns, keep)
         return compare(old, take(listing, level, source=source, columns=columns))
     except (DataError, NotFound) as error:
         return Comparison("unreadable", level, reasons=[str(error)])
-
-
-def _those_of(old: Fingerprint, columns: Columns) -> Callable[[Mapping[str, Any]], bool]:
-    names = [name for name, column in columns.items() if column.is_partition]
-
-    def keep(values: Mapping[str, Any]) -> bool:
-        if len(values) < len(names):
-            raise KeyError(*(set(names) - set(values)))
-        return text_of(values) in old.partitions
-
-    return keep
 
 
 def _partitions(prints: Mapping[str, FilePrint], level: str) -> dict[str, str]:
@@ -289,12 +290,13 @@ def _ends(
     parquet = [f for f in files if f.format == "parquet" and f.uri not in found]
     texts = [f for f in files if f.format != "parquet"]
     found |= zip((f.uri for f in parquet), digests(parquet, threads=threads), strict=True)
-    found |= zip((f.uri for f in texts), _in_threads(_text_ends, texts, threads), strict=True)
+    ends = in_threads(_text_ends, texts, threads or _num_cores())
+    found |= zip((f.uri for f in texts), ends, strict=True)
     return [found[file.uri] for file in files]
 
 
 def _text_ends(file: InputFile) -> str:
-    if file.format in _PIECES:
+    if not file.is_file:
         return file.modified  # the number of rows, or the offsets: all there is without reading
     file_system, path = resolve(file.uri)
     with reading(file.uri):
@@ -306,37 +308,51 @@ def _text_ends(file: InputFile) -> str:
 
 def _contents(
     files: Sequence[InputFile],
+    copies: Mapping[str, InputFile],
     source: Source | None,
     columns: Columns | None,
     threads: int | None,
 ) -> list[str]:
-    def content(file: InputFile) -> str:
-        if file.format not in _PIECES:
-            return _content(file)
+    pq = require("pyarrow.parquet", extra="dataset")
+    stop = threading.Event()
+
+    def of_bytes(file: InputFile) -> str:
+        file_system, path = resolve(file.uri)
+        digest = hashlib.sha256()
+        with reading(file.uri), file_system.open(path, "rb") as opened:
+            while (chunk := opened.read(_CHUNK_BYTES)) and not stop.is_set():
+                digest.update(chunk)
+        return digest.hexdigest()[:32]
+
+    def of_rows(file: InputFile) -> str:
         if source is None or columns is None:
             raise ConfigError(
                 f"The content of {file.uri!r} is its rows; take() needs source and columns."
             )
         stored = [column for column in columns.values() if not column.is_partition]
         rows = RowHash([(column.name, column.kind) for column in stored])
-        for batch in source.batches(file, columns):
+        copy = copies.get(file.uri)
+        if copy is None:
+            batches = source.batches(file, columns)
+        else:
+            batches = pq.ParquetFile(copy.uri).iter_batches(use_threads=False)
+        for batch in batches:
+            if stop.is_set():
+                break
             rows.update(batch)
         return rows.hexdigest()
 
-    return _in_threads(content, files, threads)
+    def content(file: InputFile) -> str:
+        found = of_bytes(file) if file.is_file else of_rows(file)
+        if stop.is_set():  # it is of a part
+            raise CancelledError
+        return found
+
+    return in_threads(content, files, threads or _num_cores(), stop)
 
 
-def _content(file: InputFile) -> str:
-    file_system, path = resolve(file.uri)
-    with reading(file.uri), file_system.open(path, "rb") as opened:
-        return hashlib.file_digest(opened, "sha256").hexdigest()[:32]
-
-
-def _in_threads(
-    use: Callable[[InputFile], str], files: Iterable[InputFile], threads: int | None
-) -> list[str]:
-    with ThreadPoolExecutor(threads or os.cpu_count() or 1) as pool:
-        return list(pool.map(use, files))
+def _num_cores() -> int:
+    return os.cpu_count() or 1
 
 
 def _files(paths: Sequence[str]) -> str:

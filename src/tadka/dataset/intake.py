@@ -20,7 +20,6 @@ from tadka.dataset.kind import DATE
 from tadka.dataset.manifest import Span, TableRecord, plain
 from tadka.dataset.relation import Rows
 from tadka.dataset.schema import Schema
-from tadka.dataset.source.catalog import Catalog
 from tadka.dataset.source.footer import Footer, check_columns, footers
 from tadka.dataset.source.listing import InputFile, Listing
 from tadka.dataset.source.template import text_of
@@ -95,7 +94,19 @@ class Input:
             source=self.table.source,
             columns=self.table.columns,
             footers=None if is_staged else self.footers,
+            staged=self.staged if is_staged else None,
         )
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether engines read all its files as they lie there."""
+        return all(file.is_plain for file in self.listing.files)
+
+    @property
+    def is_fixed(self) -> bool:
+        """Whether what is read stays as it is: a snapshot, or the copy of what is no file."""
+        is_copied = not all(file.is_file for file in self.listing.files)
+        return self.listing.snapshot is not None or is_copied
 
     def resolve(self) -> Listing:
         """Its files as they are now."""
@@ -127,6 +138,8 @@ class Intake:
     ) -> None:
         """Lists all tables, reads the footers of their files, and says what is wrong with them.
 
+        What is not Parquet is made so last, and only where nothing failed before: it may be long.
+
         Args:
             checks: Of the definition; those of tables run, others do where footers tell enough.
             results: Takes them down, as they arrive; failures are not raised here.
@@ -141,10 +154,24 @@ class Intake:
                 raise Cancelled
             if self._list(found, results):
                 listed.append(found)
-        for found in listed:
+        plain = [found for found in listed if self._is_ready(found)]
+        others = [found for found in listed if not self._is_ready(found)]
+        for found in plain:
             self._look(found, checks, results, is_cancelled)
-        if len(listed) == len(self.inputs):
+        told = {found.name for found in others if self._lacks_days(found, checks, results)}
+        has_counted = len(listed) == len(self.inputs) and self.most_rows is not None
+        if has_counted:
             self.count(checks, results)
+        if results.failures:
+            return
+        for found in others:
+            self._look(found, checks, results, is_cancelled, is_told=found.name in told)
+        if len(listed) == len(self.inputs) and not has_counted:
+            self.count(checks, results)
+
+    def _is_ready(self, found: Input) -> bool:
+        """Whether a table is looked at as it is."""
+        return self._directory is None or found.is_plain
 
     def _list(self, found: Input, results: Results) -> bool:
         start = results.clock()
@@ -166,18 +193,14 @@ class Intake:
         checks: Sequence[Check],
         results: Results,
         is_cancelled: Callable[[], bool],
+        *,
+        is_told: bool = False,
     ) -> None:
         start = results.clock()
-        facts = TableFacts(
-            table=found.name,
-            num_files=len(found.listing.files),
-            num_bytes=found.listing.num_bytes,
-            expected=[name for names in found.days.values() for name in sorted(names)],
-            present=_present(found),
-        )
+        facts = _facts(found)
         try:
-            self._stage(found)
-            if found.staged.files and all(f.format == "parquet" for f in found.staged.files):
+            self._stage(found, is_cancelled)
+            if found.staged.files and all(file.is_plain for file in found.staged.files):
                 found.footers = list(_footers(found.staged.files, is_cancelled))
                 complaints = check_columns(found.footers, found.table.columns)
                 facts = replace(facts, rows=_rows(found), complaints=complaints)
@@ -187,14 +210,32 @@ class Intake:
         results.add(declared, declared.judge_table(facts), start=start)
         if facts.error is None:
             exist = _partitions_exist(found.name, checks)
-            results.add(exist, exist.judge_table(facts), start=start)
+            verdict = exist.judge_table(replace(facts, expected=()) if is_told else facts)
+            if verdict.status == "failed" or not is_told:
+                results.add(exist, verdict, start=start)
 
-    def _stage(self, found: Input) -> None:
-        if self._directory is None or isinstance(found.table.source, Catalog):
+    def _lacks_days(self, found: Input, checks: Sequence[Check], results: Results) -> bool:
+        """Whether partitions are missing, which is said before rows are copied."""
+        start = results.clock()
+        exist = _partitions_exist(found.name, checks)
+        verdict = exist.judge_table(_facts(found))
+        if verdict.status == "failed":
+            results.add(exist, verdict, start=start)
+        return verdict.status == "failed"
+
+    def _stage(self, found: Input, is_cancelled: Callable[[], bool]) -> None:
+        if self._is_ready(found):
             return
+        assert self._directory is not None, "without a folder every table is ready"
+
+        def proceed() -> None:
+            if is_cancelled():
+                raise Cancelled
+
         folder = self._directory / f"staged-{len(list(self._directory.iterdir()))}"
         folder.mkdir()
-        found.staged = found.table.source.stage(found.listing, found.table.columns, folder)
+        source = found.table.source
+        found.staged = source.stage(found.listing, found.table.columns, folder, proceed)
 
     def count(
         self, checks: Sequence[Check], results: Results, previous_rows: int | None = None
@@ -232,6 +273,8 @@ class Intake:
         """What was changed in the tables since they were listed, a sentence for each table."""
         told = []
         for name, found in self.inputs.items():
+            if found.is_fixed:
+                continue
             now = found.resolve()
             seen = compare(take(found.listing, "listing"), take(now, "listing"))
             if seen.is_changed:
@@ -297,6 +340,17 @@ def _used(bound: Bound, table: type[Schema]) -> set[str]:
             if table.time_column is not None and has_lookups:
                 used.add(table.time_column)
     return used
+
+
+def _facts(found: Input) -> TableFacts:
+    """What the listing tells."""
+    return TableFacts(
+        table=found.name,
+        num_files=len(found.listing.files),
+        num_bytes=found.listing.num_bytes,
+        expected=[name for names in found.days.values() for name in sorted(names)],
+        present=_present(found),
+    )
 
 
 def _present(found: Input) -> frozenset[str]:

@@ -4,8 +4,11 @@ import dataclasses
 import datetime as dt
 import json
 import os
+import signal
+import threading
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import fsspec
@@ -14,12 +17,14 @@ import pyarrow.parquet as pq
 import pytest
 
 from tadka.core.error import ConfigError, DataError
+from tadka.dataset import fingerprint
 from tadka.dataset.expression import Column
 from tadka.dataset.fingerprint import LEVELS, Fingerprint, compare, take, verify
 from tadka.dataset.kind import DATE, INT
 from tadka.dataset.source.files import Files
 from tadka.dataset.source.footer import footers
 from tadka.dataset.source.listing import Columns, InputFile, Keep, Listing, Source
+from tadka.dataset.thread import in_threads
 
 COLUMNS: dict[str, Column[Any]] = {
     "dt": Column("dt", DATE, is_partition=True),
@@ -93,8 +98,10 @@ def test_a_late_file_and_one_that_has_gone(folder: Path) -> None:
 def test_a_new_partition_is_no_change_unless_it_is_wanted(folder: Path) -> None:
     old = taken(folder, "footer")
     write(folder, 3, 1)
-    assert verify(old, source_of(folder), COLUMNS, level="footer").status == "no difference seen"
-    found = verify(old, source_of(folder), COLUMNS, level="footer", keep=lambda _: True)
+    keep: Keep = lambda values: values["dt"].day < 3  # noqa: E731
+    found = verify(old, source_of(folder), COLUMNS, level="footer", keep=keep)
+    assert found.status == "no difference seen"
+    found = verify(old, source_of(folder), COLUMNS, level="footer")
     assert found.partitions == ["dt=2026-01-03"]
 
 
@@ -214,6 +221,51 @@ def test_the_content_of_a_database_is_its_rows() -> None:
         assert verify(old, Lines(1), columns, level=level).status == "changed"
     with pytest.raises(ConfigError, match="needs source and columns"):
         take(listing, "content")
+
+
+def test_what_no_file_holds_is_known_by_the_copy_that_was_used(tmp_path: Path) -> None:
+    columns: dict[str, Column[Any]] = {"x": Column("x", INT)}
+    source = Lines(1, 2)
+    listing = source.resolve(columns)
+    staged = source.stage(listing, columns, tmp_path)
+    source.values = (1, 3)
+    old = take(listing, "content", source=source, columns=columns, staged=staged)
+    assert list(old.files) == ["db://t"]
+    assert verify(old, Lines(2, 1), columns, level="content").status == "same"
+    assert verify(old, source, columns, level="content").status == "changed"
+
+
+def test_ctrl_c_ends_the_reading_of_contents(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(fingerprint, "_CHUNK_BYTES", 4)
+    for name in "abcdefgh":
+        (tmp_path / f"{name}.csv").write_text("x\n" + "1\n" * 100)
+    columns: dict[str, Column[Any]] = {"x": Column("x", INT)}
+    listing = Files(f"{tmp_path}/*.csv").resolve(columns)
+    numbers = iter(range(1_000_000))
+    stops: list[threading.Event] = []
+
+    def watched(work: Any, items: Any, threads: int, stop: threading.Event) -> list[str]:
+        stops.append(stop)
+        return in_threads(work, items, threads, stop)
+
+    class Interrupting:
+        def update(self, chunk: bytes) -> None:
+            number = next(numbers)
+            if number == 5:
+                os.kill(os.getpid(), signal.SIGINT)
+            assert number < 5 or stops[0].wait(30)
+
+        def hexdigest(self) -> str:
+            return ""
+
+    monkeypatch.setattr(fingerprint, "in_threads", watched)
+    monkeypatch.setattr(fingerprint, "hashlib", SimpleNamespace(sha256=Interrupting))
+    monkeypatch.setattr(fingerprint, "_ends", lambda files, *_: [""] * len(files))
+    with pytest.raises(KeyboardInterrupt):
+        take(listing, "content", threads=2)
+    assert next(numbers) < 10  # of about 400
 
 
 def test_a_table_known_by_its_snapshot_alone() -> None:

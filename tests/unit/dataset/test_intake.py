@@ -1,18 +1,30 @@
 """Tables are listed and looked at before any engine runs."""
 
 import datetime as dt
+import os
 import shutil
-from collections.abc import Sequence
+import signal
+import sqlite3
+import threading
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import deltalake
 import pyarrow as pa
 import pytest
 
-from tadka.dataset import Dataset, Output, PartitionsExist, RowCount
+from tadka.dataset import Dataset, Output, PartitionsExist, RowCount, session
 from tadka.dataset.check.check import Check, CheckFailed, CheckResult, CheckWarning
 from tadka.dataset.check.runner import Results
 from tadka.dataset.intake import Cancelled, Intake
+from tadka.dataset.source import database
+from tadka.dataset.source.database import Database
+from tadka.dataset.source.delta import Delta
+from tadka.dataset.source.files import Files
+from tadka.dataset.source.listing import STAGED_THREADS, Columns, InputFile, schema_of
+from tadka.dataset.verify import verify_table
 from tests.unit.dataset.shop import (
     FIRST,
     LAST,
@@ -180,6 +192,152 @@ def test_text_is_made_parquet_where_there_is_a_folder_for_it(shop: Path, tmp_pat
     results = Results("Ctr")
     Intake(dataset.definition.bind(**PERIOD), folder).check((), results)
     assert ["AsDeclared(Ad)"] == [result.name for result in results.failures]
+
+
+@pytest.fixture
+def staging(shop: Path, tmp_path: Path) -> tuple[type[Dataset], Path]:
+    """The shop with its ads in a database and its clicks as text, and a folder for copies."""
+    dataset = shop_dataset(shop)
+    with sqlite3.connect(shop / "a.db") as connection:
+        connection.execute("CREATE TABLE ads (id INTEGER, name TEXT)")
+        connection.execute("INSERT INTO ads VALUES (0, 'a'), (1, 'b')")
+    connection.close()
+    for day in all_days():
+        (shop / f"click/dt={day}/part.csv").write_text("user,at\n1,2026-01-01T00:00:00Z\n")
+    tables = dataset.definition.tables
+    tables["Ad"].source = Database(f"sqlite:///{shop}/a.db", "ads")
+    tables["Click"].source = Files(f"{shop}/click/dt={{dt}}/*.csv")
+    folder = tmp_path / "staged"
+    folder.mkdir()
+    return dataset, folder
+
+
+def insert(shop: Path, number: int) -> None:
+    with sqlite3.connect(shop / "a.db") as connection:
+        connection.execute("INSERT INTO ads VALUES (?, 'new')", [number])
+    connection.close()
+
+
+def test_nothing_is_copied_where_footers_or_listings_say_enough(
+    shop: Path, staging: tuple[type[Dataset], Path]
+) -> None:
+    dataset, folder = staging
+    write(shop / "user.parquet", {"user": [1]})
+    shutil.rmtree(shop / "click/dt=2025-12-26")
+    results = Results("Ctr")
+
+    Intake(dataset.definition.bind(**PERIOD), folder).check([RowCount(min=301)], results)
+
+    assert ["AsDeclared(User)", "PartitionsExist(Click)", "RowCount"] == [
+        result.name for result in results.failures
+    ]
+    assert [] == list(folder.iterdir())
+
+
+def test_a_missing_day_of_text_is_told_once(
+    shop: Path, staging: tuple[type[Dataset], Path]
+) -> None:
+    dataset, folder = staging
+    shutil.rmtree(shop / "click/dt=2025-12-26")
+    results = Results("Ctr", on_fail="warn")
+
+    with pytest.warns(CheckWarning, match="dt=2025-12-26") as warned:
+        Intake(dataset.definition.bind(**PERIOD), folder).check((), results)
+
+    assert 1 == len(warned)
+    names = [result.name for result in results.all]
+    assert names.index("PartitionsExist(Click)") < names.index("AsDeclared(Click)")
+    assert len(set(names)) == len(names)
+
+
+def test_copying_ends_when_nobody_wants_to_know(
+    staging: tuple[type[Dataset], Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    dataset, folder = staging
+    monkeypatch.setattr(database, "_ROWS_PER_BATCH", 1)
+    read: list[Any] = []
+
+    def batches(self: Database, *given: Any) -> Iterator[Any]:
+        for batch in given_batches(self, *given):
+            read.append(batch)
+            yield batch
+
+    given_batches = Database.batches
+    monkeypatch.setattr(Database, "batches", batches)
+    with pytest.raises(Cancelled):
+        Intake(dataset.definition.bind(**PERIOD), folder).check(
+            (), Results("Ctr"), is_cancelled=lambda: bool(read)
+        )
+
+    assert 1 == len(read)
+
+
+def test_ctrl_c_while_rows_are_copied_leaves_nothing(
+    staging: tuple[type[Dataset], Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    dataset, _ = staging
+    scratch = tmp_path / "scratch"
+    scratch.mkdir()
+    begun = threading.Barrier(STAGED_THREADS, lambda: os.kill(os.getpid(), signal.SIGINT))
+
+    def endless(_: Files, __: InputFile, columns: Columns) -> Iterator[Any]:
+        begun.wait(30)
+        while True:
+            yield pa.RecordBatch.from_pylist([], schema_of(columns))
+
+    monkeypatch.setattr(Files, "batches", endless)
+    with (
+        pytest.raises(KeyboardInterrupt),
+        session(dataset, scratch=scratch, **PERIOD),
+    ):
+        pytest.fail("the block does not run")
+
+    assert [] == list(scratch.iterdir())
+
+
+def test_what_was_copied_is_known_by_the_copy(
+    shop: Path, staging: tuple[type[Dataset], Path]
+) -> None:
+    dataset, folder = staging
+    intake = Intake(dataset.definition.bind(**PERIOD), folder)
+    list_ads = intake.inputs["Ad"].resolve
+
+    def listed() -> Any:
+        found = list_ads()
+        insert(shop, 2)  # after the rows are counted and before they are read
+        return found
+
+    intake.inputs["Ad"].resolve = listed  # type: ignore[method-assign]
+    intake.check((), Results("Ctr"))
+    ads = intake.inputs["Ad"]
+    record = replace(ads.record, fingerprint=ads.fingerprint("content").to_dict())
+
+    assert 3 == ads.num_rows
+    assert [] == intake.changed_since_listed()
+    for level, status in (("footer", "no difference seen"), ("content", "same")):
+        assert status == verify_table(record, level).status
+    insert(shop, 3)
+    assert ads.fingerprint("content").to_dict() == record.fingerprint
+    assert [] == intake.changed_since_listed()
+    for level in ("footer", "content"):
+        assert "changed" == verify_table(record, level).status
+
+
+def test_a_new_snapshot_of_a_table_is_no_change_of_the_one_that_is_read(
+    shop: Path, tmp_path: Path
+) -> None:
+    dataset = shop_dataset(shop)
+    ads = pa.table({"id": [0, 1], "name": ["a", "b"]})
+    deltalake.write_deltalake(tmp_path / "ads", ads)
+    dataset.definition.tables["Ad"].source = Delta(str(tmp_path / "ads"))
+    intake, _ = look(dataset)
+    before = intake.inputs["Ad"].fingerprint("content")
+
+    deltalake.write_deltalake(tmp_path / "ads", ads, mode="append")
+
+    assert [] == intake.changed_since_listed()
+    assert before == intake.inputs["Ad"].fingerprint("content")
+    assert 1 == len(before.files)
 
 
 def test_looking_ends_when_nobody_wants_to_know(shop: Path) -> None:

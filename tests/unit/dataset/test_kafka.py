@@ -1,21 +1,23 @@
 """Topics of librdkafka's mock cluster."""
 
+import dataclasses
 import datetime as dt
 import json
 from collections.abc import Iterator
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
 import pyarrow.parquet as pq
 import pytest
-from confluent_kafka import Producer
+from confluent_kafka import KafkaError, Producer
 
 from tadka.core.error import ConfigError, DataError, NotFound
 from tadka.dataset.expression import Column
 from tadka.dataset.kind import INT, STRING, TIME
 from tadka.dataset.source import kafka
 from tadka.dataset.source.kafka import Kafka
-from tadka.dataset.source.listing import Listing
+from tadka.dataset.source.listing import InputFile, Listing
 
 COLUMNS: dict[str, Column[Any]] = {"user": Column("user", INT), "name": Column("name", STRING)}
 
@@ -149,6 +151,60 @@ def test_messages_that_stay_away(
     dead = Kafka("127.0.0.1:1", clicks)
     with pytest.raises(DataError, match="gave nothing for 0 seconds before offset 10"):
         list(dead.batches(file, COLUMNS))
+
+
+def test_a_partition_that_ends_before_its_end_is_no_whole_range(
+    servers: str, clicks: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # so it looks while a transaction is open, and after somebody made the topic anew
+    monkeypatch.setattr(kafka, "_SILENCE_S", 0.0)
+    source = Kafka(servers, clicks)
+    (file, *_) = source.resolve(COLUMNS).files
+    later = dataclasses.replace(file, uri=file.uri.replace("end=10", "end=12"))
+    with pytest.raises(DataError, match="gave nothing for 0 seconds before offset 12"):
+        list(source.batches(later, COLUMNS))
+
+
+class Told:
+    """A message, or where a partition ends."""
+
+    def __init__(self, offset: int, value: bytes | None = None, *, is_end: bool = False) -> None:
+        self._offset, self._value = offset, value
+        self._error = KafkaError(KafkaError._PARTITION_EOF) if is_end else None
+
+    def offset(self) -> int:
+        return self._offset
+
+    def value(self) -> bytes | None:
+        return self._value
+
+    def error(self) -> KafkaError | None:
+        return self._error
+
+
+@pytest.mark.parametrize(
+    "last",
+    [
+        pytest.param([Told(7, message(7))], id="the last message"),
+        pytest.param([Told(5, message(5)), Told(9, message(9))], id="compacted"),
+        pytest.param([Told(5, message(5)), Told(8, is_end=True)], id="markers until the end"),
+        pytest.param([Told(6, is_end=True), Told(11, message(11))], id="an end that moved on"),
+    ],
+)
+def test_reading_ends_where_the_range_does(last: list[Told], monkeypatch: Any) -> None:
+    # the mock cluster knows neither transactions nor compaction: a consumer that tells as theirs
+    given = [[Told(3, message(3))], last]
+
+    class Consumer:
+        def assign(self, _: object) -> None: ...
+
+        def consume(self, *_: object, **__: object) -> list[Told]:
+            return given.pop(0)  # asked for more than that, it fails
+
+    monkeypatch.setattr(Kafka, "_consumer", lambda _: nullcontext((Consumer(), [])))
+    file = InputFile("kafka://s/t/0?start=3&end=8", {}, 0, "3-8", "kafka")
+    found = users(Kafka("s", "t"), Listing([file]))
+    assert found == [3, *(told.offset() for told in last if told.value() and told.offset() < 8)]
 
 
 def test_a_column_is_no_partition_of_a_topic(servers: str) -> None:

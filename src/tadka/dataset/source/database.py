@@ -6,7 +6,8 @@ import difflib
 import uuid
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qsl, quote, urlsplit
 
@@ -116,6 +117,32 @@ class Database(Source):
                     ]
                     yield pa.record_batch(arrays, schema=schema)
                     start += len(rows)
+
+    def stage(
+        self,
+        listing: Listing,
+        columns: Columns,
+        directory: Path,
+        proceed: Callable[[], None] = lambda: None,
+    ) -> Listing:
+        """The table as one Parquet file.
+
+        The number of rows is that of the file: some may have come since they were counted.
+
+        Args:
+            listing: Of this source.
+            columns: Of the table.
+            directory: An existing folder for the file.
+            proceed: Called between batches; what it raises ends the work.
+
+        Raises:
+            DataError: A row is not as declared; the message names it.
+        """
+        pq = require("pyarrow.parquet", extra="dataset")
+        staged = super().stage(listing, columns, directory, proceed)
+        (file,) = staged.files
+        num_rows = pq.read_metadata(file.uri).num_rows
+        return replace(staged, files=[replace(file, modified=f"{num_rows} rows")])
 
     def _values(self, column: Column[Any], values: Sequence[Any], start: int) -> list[Any]:
         read = _reader(column.kind)

@@ -120,6 +120,7 @@ class Kafka(Source):
             DataError: A message is not as declared (the error names partition and offset), or no
                 more come.
         """
+        pa = require("pyarrow", extra="dataset")
         schema = schema_of(columns)
         parts = urlsplit(file.uri)
         number = int(parts.path.rpartition("/")[2])
@@ -127,7 +128,8 @@ class Kafka(Source):
         start, end = int(bounds["start"][0]), int(bounds["end"][0])
         for messages in self._messages(number, start, end):
             lines = [value.replace(b"\n", b" ") or b"null" for _, value in messages]
-            if not lines:
+            if not lines:  # who waits with us may turn away
+                yield pa.RecordBatch.from_pylist([], schema)
                 continue
             try:
                 yield json_batch(b"\n".join(lines), schema)
@@ -149,13 +151,17 @@ class Kafka(Source):
                 given = consumer.consume(_MESSAGES_PER_BATCH, timeout=0.5)
                 messages = []
                 for message in given:
-                    error = message.error()
-                    if error is not None and error.code() != kafka.KafkaError._PARTITION_EOF:  # noqa: SLF001
+                    error, offset = message.error(), message.offset()
+                    if error is None:
+                        if offset < end and message.value() is not None:
+                            messages.append((offset, message.value()))
+                        offset += 1  # where reading goes on
+                    elif error.code() != kafka.KafkaError._PARTITION_EOF:  # noqa: SLF001
                         raise DataError(f"Topic {self.topic!r}, partition {number}: {error.str()}.")
-                    # the last offsets before the end may hold no message: compacted, or markers
-                    is_done = is_done or error is not None or message.offset() >= end - 1
-                    if error is None and message.offset() < end and message.value() is not None:
-                        messages.append((message.offset(), message.value()))
+                    # The last offsets before the end may hold no message (compacted, or markers of
+                    # transactions): a message beyond it tells, or where the partition ends. That
+                    # may be before the end, too, as long as a transaction is open.
+                    is_done = is_done or offset >= end
                 yield messages
                 if given:
                     last_news = time.monotonic()
@@ -176,10 +182,10 @@ class Kafka(Source):
             consumer = kafka.Consumer(
                 {
                     "group.id": "tadka.dataset",  # never joined: partitions are assigned
+                    **options,
                     "enable.auto.commit": False,
                     "auto.offset.reset": "error",
                     "enable.partition.eof": True,
-                    **options,
                     "bootstrap.servers": self.servers,
                     "error_cb": lambda error: errors.append(error.str()),
                 }

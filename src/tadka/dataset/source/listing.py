@@ -1,8 +1,9 @@
 """What a source is, and what it gives: the files of a table, with values of their partitions."""
 
 import dataclasses
+import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import CancelledError
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -10,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from tadka.core.extra import require
 from tadka.dataset.disk import writing
 from tadka.dataset.expression import Column
+from tadka.dataset.thread import in_threads
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -36,6 +38,8 @@ class InputFile:
         modified: What tells one content of the same name from the next without reading it: the
             time of the last change with the inode, or the version that a store gives.
         format: `"parquet"`, `"csv"`, `"tsv"`, `"jsonl"`, `"database"` or `"kafka"`.
+        names: What columns of the table are called in the file, None for those that it lacks; only
+            where that differs.
     """
 
     uri: str
@@ -43,6 +47,17 @@ class InputFile:
     num_bytes: int
     modified: str
     format: str = "parquet"
+    names: Mapping[str, str | None] | None = None
+
+    @property
+    def is_file(self) -> bool:
+        """Whether it has bytes of its own; else a server gives its rows."""
+        return self.format not in ("database", "kafka")
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether engines read it as it lies there; else it is staged."""
+        return self.format == "parquet" and self.names is None
 
 
 @dataclass(frozen=True)
@@ -95,7 +110,7 @@ class Source:
         raise NotImplementedError
 
     def batches(self, file: InputFile, columns: Columns) -> "Iterator[pa.RecordBatch]":
-        """The rows of a piece that is not Parquet, with the declared types.
+        """The rows of a piece that is not plain Parquet, with the declared types.
 
         Args:
             file: One of a listing.
@@ -106,29 +121,44 @@ class Source:
         """
         raise NotImplementedError
 
-    def stage(self, listing: Listing, columns: Columns, directory: Path) -> Listing:
-        """The same files in the same order, each that is not Parquet made so.
+    def stage(
+        self,
+        listing: Listing,
+        columns: Columns,
+        directory: Path,
+        proceed: Callable[[], None] = lambda: None,
+    ) -> Listing:
+        """The same files in the same order, each that is not plain Parquet made so.
 
         Args:
             listing: Of this source.
             columns: Of the table.
             directory: An existing folder for what is made.
+            proceed: Called between batches, in any thread; what it raises ends the work.
 
         Raises:
             DataError: A row is not as declared; the message names file and row.
         """
+        if all(file.is_plain for file in listing.files):
+            return listing
+        stop = threading.Event()
 
-        def staged(index: int, file: InputFile) -> InputFile:
-            if file.format == "parquet":
+        def batches(file: InputFile) -> "Iterator[pa.RecordBatch]":
+            for batch in self.batches(file, columns):
+                if stop.is_set():
+                    raise CancelledError
+                proceed()
+                yield batch
+
+        def staged(numbered: tuple[int, InputFile]) -> InputFile:
+            index, file = numbered
+            if file.is_plain:
                 return file
             path = directory / f"{index:06d}.parquet"
-            write_parquet(path, schema_of(columns), self.batches(file, columns))
+            write_parquet(path, schema_of(columns), batches(file))
             return InputFile(str(path), file.values, path.stat().st_size, file.modified)
 
-        if all(file.format == "parquet" for file in listing.files):
-            return listing
-        with ThreadPoolExecutor(STAGED_THREADS) as pool:
-            files = list(pool.map(staged, range(len(listing.files)), listing.files))
+        files = in_threads(staged, list(enumerate(listing.files)), STAGED_THREADS, stop)
         return dataclasses.replace(listing, files=files, root=str(directory))
 
     def to_config(self) -> str | dict[str, Any]:
@@ -169,4 +199,5 @@ def write_parquet(path: Path, schema: "pa.Schema", batches: "Iterator[pa.RecordB
     options = {"compression": "snappy", "write_statistics": exact}
     with writing(path.parent), pq.ParquetWriter(path, schema, **options) as writer:
         for batch in batches:
-            writer.write_batch(batch)
+            if batch.num_rows:
+                writer.write_batch(batch)

@@ -1,0 +1,42 @@
+"""Several things done at once, which an error or Ctrl-C ends soon."""
+
+import threading
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import TypeVar
+
+A = TypeVar("A")
+B = TypeVar("B")
+
+
+def in_threads(
+    work: Callable[[A], B],
+    items: Sequence[A],
+    num_threads: int,
+    stop: threading.Event | None = None,
+) -> list[B]:
+    """What is made of each item, in their order.
+
+    Where an item fails, or Ctrl-C arrives, those that wait are left alone and those in work are
+    waited for, so that nothing goes on behind the back of who handles the error.
+
+    Args:
+        work: Called with each item, in any thread.
+        items: In the order in which they are begun.
+        num_threads: How many are worked on at once. A single item is in the thread of the caller,
+            where Ctrl-C arrives.
+        stop: Set when those in work had better end; `work` may look at it now and then, and raise
+            whatever it likes.
+    """
+    if len(items) < 2 or num_threads < 2:
+        return [work(item) for item in items]
+    pool = ThreadPoolExecutor(num_threads)
+    try:
+        futures = [pool.submit(work, item) for item in items]
+        return [future.result() for future in futures]
+    except BaseException:  # KeyboardInterrupt too: it arrives here and not in the threads
+        if stop is not None:
+            stop.set()
+        raise
+    finally:
+        pool.shutdown(cancel_futures=True)
