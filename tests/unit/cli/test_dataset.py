@@ -1,8 +1,6 @@
 import json
-import os
 import shutil
 import subprocess
-import sys
 from pathlib import Path
 
 import pyarrow as pa
@@ -10,6 +8,7 @@ import pytest
 from pyarrow import parquet
 
 from tadka.dataset import to_yaml
+from tests.command import run_command
 from tests.unit.dataset.shop import CHECKS, make_shop, shop_dataset
 
 PERIOD = ("--start", "2026-01-01", "--end=2026-01-04", "--extracted-at", "2026-02-01T00:00:00Z")
@@ -45,15 +44,7 @@ def copy(place: Path, tmp_path: Path) -> Path:
 
 
 def run(folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [Path(sys.executable).with_name("tadka"), "dataset", *words],
-        cwd=folder,
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=100,
-        env={**os.environ, "COLUMNS": "200"},
-    )
+    return run_command(folder, "dataset", *words, environment={"COLUMNS": "200"})
 
 
 def test_write_says_what_it_wrote(place: Path) -> None:

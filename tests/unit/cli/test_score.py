@@ -1,12 +1,13 @@
 import json
 import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 import pytest
 from pyarrow import csv, parquet
+
+from tests.command import run_command
 
 ROWS = """
 from tadka.features import Features
@@ -55,14 +56,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def run(folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [Path(sys.executable).with_name("tadka"), "score", *words],
-        cwd=folder,
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=60,
-    )
+    return run_command(folder, "score", *words)
 
 
 def test_fit_prints_metrics_and_the_curve(place: Path) -> None:

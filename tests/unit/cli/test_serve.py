@@ -1,5 +1,4 @@
 import json
-import os
 import select
 import shutil
 import signal
@@ -16,6 +15,7 @@ from pyarrow import parquet
 
 from tadka.cli.app import app
 from tadka.serve.store.store import Store
+from tests.command import TADKA, run_command
 
 ROWS = """
 from tadka.features import Features
@@ -46,7 +46,6 @@ for number, (cls, name) in enumerate([(Visit, "ctr"), (Visit, "next"), (Other, "
     model.metrics = {"rows": 1000 + number, "auc": 0.75, "learning_rate": 0.1}
     model.save(name)
 """
-TADKA = Path(sys.executable).with_name("tadka")
 
 
 @pytest.fixture(scope="module")
@@ -76,15 +75,7 @@ def served(made: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def run(folder: Path, *words: str, **environment: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [TADKA, "serve", *words],
-        cwd=folder,
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=60,
-        env={**os.environ, **environment},
-    )
+    return run_command(folder, "serve", *words, environment=environment)
 
 
 def succeed(folder: Path, *words: str) -> str:
