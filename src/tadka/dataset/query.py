@@ -11,13 +11,15 @@ by subqueries that keep the columns and rows that are used.
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from tadka.core.error import ConfigError
 from tadka.dataset.bound import Bound
 from tadka.dataset.expression import Aggregate, Column, Expression, Literal, Sql, if_else
 from tadka.dataset.kind import INT
 from tadka.dataset.relation import Rows
+from tadka.dataset.spine import Names, Spine, condition_of
 from tadka.dataset.split import COLUMN, HashSplit, Split
 from tadka.dataset.sql.dialect import Dialect
-from tadka.dataset.window import Names, Spine, Stage, condition_of, stages_of
+from tadka.dataset.window import Stage, stages_of
 
 
 def select(bound: Bound, dialect: Dialect) -> str:
@@ -30,9 +32,11 @@ def select(bound: Bound, dialect: Dialect) -> str:
         dialect: Of the engine.
 
     Raises:
-        ConfigError: An expression cannot be said in the dialect.
+        ConfigError: An expression cannot be said in the dialect, even if the query has no use for
+            it: checks may.
     """
     definition = bound.definition
+    _refuse_other_sql(bound, dialect)
     outputs: dict[str, Expression[Any]] = dict(definition.features)
     if definition.label is not None:
         outputs[definition.label.name] = definition.label.expression
@@ -45,6 +49,15 @@ def select(bound: Bound, dialect: Dialect) -> str:
         part = _part(query, definition.split)
         columns.append(f"{part} AS {dialect.quote(COLUMN)}")
     return "SELECT\n  " + ",\n  ".join(columns) + f"\nFROM {query.source}"
+
+
+def _refuse_other_sql(bound: Bound, dialect: Dialect) -> None:
+    for where, value in bound.definition.expressions():
+        for part in value.walk():
+            if isinstance(part, Sql) and dialect.name not in part.texts:
+                raise ConfigError(
+                    f"{where} has no text for {dialect.name}; give {dialect.name}= to {part}."
+                )
 
 
 def source(bound: Bound, dialect: Dialect, alias: str) -> str:
@@ -143,7 +156,7 @@ class _Query:
         values = list(values)
         if split is not None:
             values.append(split.key if isinstance(split, HashSplit) else split.column)
-        self._has_sql = any(isinstance(part, Sql) for value in values for part in value.walk())
+        self._has_sql = _has_sql(values)
         if lookups is None:
             lookups = self._lookups(values)
         self._used = self._used_columns(values, lookups)
@@ -152,18 +165,22 @@ class _Query:
             self._rows.alias,
             {name: self._rows.table.columns[name].kind for name in self._used[self._rows.alias]},
         )
-        stages = stages_of(dialect, bound, lookups, values, self._used, spine)
-        self._stages: Mapping[str, Stage] = {
-            rows.alias: stage for stage in stages for rows in stage.relations
+        self._stages = stages_of(dialect, bound, lookups, values, self._used, spine)
+        self._as_of: Mapping[str, Stage] = {
+            rows.alias: stage
+            for stage in self._stages
+            if isinstance(stage, Stage)
+            for rows in stage.relations
+            if not rows.is_window
         }
-        self.source = (stages[-1].spine if stages else spine).source
+        self.source = (self._stages[-1].spine if self._stages else spine).source
         for rows in lookups:
-            if rows.alias not in self._stages:
+            if not rows.is_window and rows.alias not in self._as_of:
                 self._join(rows)
         if self._has_sql:  # raw SQL knows columns by the alias
             for rows in lookups:
-                if rows.alias in self._stages and not rows.is_window:
-                    self.source += "\n" + self._stages[rows.alias].named(rows)
+                if rows.alias in self._as_of:
+                    self.source += "\n" + self._as_of[rows.alias].named(rows)
 
     # ------------------------------------------------------------ expressions
 
@@ -191,12 +208,13 @@ class _Query:
     def _column(self, column: Column[Any]) -> str:
         rows = column.relation
         assert isinstance(rows, Rows), column
-        if rows.alias in self._stages and not self._has_sql:
-            return self._stages[rows.alias].column(column)
+        if rows.alias in self._as_of and not self._has_sql:
+            return self._as_of[rows.alias].column(column)
         return f"{self.dialect.quote(rows.alias)}.{self.dialect.quote(column.name)}"
 
     def _aggregate(self, aggregate: Aggregate[Any]) -> str:
-        return self._stages[aggregate.relation.alias].aggregate(aggregate)
+        found = (stage.aggregate(aggregate) for stage in self._stages)
+        return next(sql for sql in found if sql is not None)
 
     # ------------------------------------------------------------ relations
 
@@ -237,8 +255,13 @@ class _Query:
                 if rows.lookup.at is None and self._rows.table.time_column is not None:
                     used[self._rows.alias].add(self._rows.table.time_column)
         tables = {rows.alias: rows.table for rows in (self._rows, *lookups)}
+        # raw SQL may name any column
+        if _has_sql(keys):
+            used[self._rows.alias].update(self._rows.table.columns)
+        if self._has_sql:
+            used.update({alias: set(table.columns) for alias, table in tables.items()})
         return {
-            alias: [name for name in table.columns if name in used.get(alias, ()) or self._has_sql]
+            alias: [name for name in table.columns if name in used.get(alias, ())]
             or list(table.columns)[:1]  # rows that are only counted still have a column
             for alias, table in tables.items()
         }
@@ -285,11 +308,17 @@ class _Query:
 
 def _source(bound: Bound, dialect: Dialect, rows: Rows, names: Iterable[str]) -> str:
     columns = ", ".join(map(dialect.quote, names))
+    alias = dialect.quote(rows.alias)
     where = condition_of(bound, dialect, rows)
-    text = f"SELECT {columns} FROM {dialect.quote(rows.table.__name__)}"
+    # raw SQL in a condition calls columns by the alias
+    text = f"SELECT {columns} FROM {dialect.quote(rows.table.__name__)} AS {alias}"
     if where is not None:
         text += f" WHERE {where}"
-    return f"({text}) AS {dialect.quote(rows.alias)}"
+    return f"({text}) AS {alias}"
+
+
+def _has_sql(values: Iterable[Expression[Any]]) -> bool:
+    return any(isinstance(part, Sql) for value in values for part in value.walk())
 
 
 def _part(query: _Query, split: Split) -> str:
@@ -305,10 +334,10 @@ def _part(query: _Query, split: Split) -> str:
         return f"CASE {cases}ELSE {dialect.text(last[0])} END" if cases else dialect.text(last[0])
     moment = query.sql(split.column)
     cases = ""
-    for name, end in split.ends.items():
+    for name, end in bound.ends(split).items():
         is_inside = f"{moment} IS NOT NULL"
         if end is not None:
-            is_inside = f"{moment} < {dialect.literal(bound.value(end))}"
+            is_inside = f"{moment} < {dialect.literal(end)}"
         cases += f"WHEN {is_inside} THEN {dialect.text(name)} "
     told = dialect.error(
         f"A row is in no part of the split: {split.column} is null, or later than the last part."

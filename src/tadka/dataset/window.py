@@ -9,33 +9,27 @@ time and space with the square of a key's rows; a sort does not, and is as fast 
 
 import datetime as dt
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 from tadka.dataset.bound import Bound, may_be_null
 from tadka.dataset.expression import Aggregate, Column, Expression, Literal, Sql
 from tadka.dataset.kind import FLOAT, INT, Kind
 from tadka.dataset.relation import Rows
+from tadka.dataset.spine import (
+    Names,
+    Spine,
+    condition_of,
+    has_event,
+    has_other_kinds,
+    identity,
+    null,
+    plain,
+)
 from tadka.dataset.sql.dialect import Dialect
+from tadka.dataset.total import Totals, is_total
 
 _MICROSECOND = dt.timedelta(microseconds=1)
-
-
-@dataclass(frozen=True)
-class Spine:
-    """The dataset's rows on their way through the stages.
-
-    Args:
-        source: What stands after FROM.
-        alias: Of the rows, by which their columns are reached.
-        columns: Kinds of the table's columns by name.
-        extra: Columns that stages added: their types in SQL by name.
-    """
-
-    source: str
-    alias: str
-    columns: Mapping[str, Kind]
-    extra: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -70,53 +64,6 @@ class _Value:
     type: str
     branch: int
     sql: str
-
-
-def condition_of(bound: Bound, dialect: Dialect, rows: Rows) -> str | None:
-    """Which rows of its table a relation has: SQL over the table's columns; None for all.
-
-    Args:
-        bound: The definition with its parameters.
-        dialect: Of the engine.
-        rows: Of the dataset.
-    """
-    parts = []
-    span = bound.span(rows)
-    if span is not None and rows.span is not None:
-        by = dialect.quote(rows.span.by)
-        parts += [f"{by} >= {dialect.literal(span[0])}", f"{by} < {dialect.literal(span[1])}"]
-    if rows.condition is not None:
-        parts.append(
-            dialect.expression(
-                rows.condition,
-                column=lambda column: dialect.quote(column.name),
-                parameters=bound.parameters,
-            )
-        )
-    return " AND ".join(parts) or None
-
-
-class Names:
-    """Names for columns, none given twice.
-
-    Args:
-        taken: Names that are not free.
-    """
-
-    def __init__(self, taken: Iterable[str]) -> None:
-        self._taken = {name.casefold() for name in taken}
-
-    def fresh(self, name: str) -> str:
-        """A name like this one.
-
-        Args:
-            name: In lower case.
-        """
-        found, number = name, 1
-        while found in self._taken:
-            found, number = f"{name}_{number}", number + 1
-        self._taken.add(found)
-        return found
 
 
 class Stage:
@@ -176,13 +123,14 @@ class Stage:
 
     # ------------------------------------------------------------ what the dataset's query uses
 
-    def aggregate(self, aggregate: Aggregate[Any]) -> str:
-        """An aggregate that the stage has computed.
+    def aggregate(self, aggregate: Aggregate[Any]) -> str | None:
+        """An aggregate that was found; None for another one.
 
         Args:
-            aggregate: Of one of its windows.
+            aggregate: Of any window.
         """
-        return self._reached(self._results[self._identity(aggregate)])
+        found = self._results.get(identity(self._bound, self._dialect, aggregate))
+        return None if found is None else self._reached(found)
 
     def column(self, column: Column[Any]) -> str:
         """A column of an as-of row.
@@ -208,18 +156,6 @@ class Stage:
     def _reached(self, name: str) -> str:
         return f"{self._dialect.quote(self._before.alias)}.{self._dialect.quote(name)}"
 
-    def _identity(self, aggregate: Aggregate[Any]) -> str:
-        operand = "" if aggregate.operand is None else self._plain(aggregate.operand)
-        return f"{aggregate.relation.alias} {aggregate.function} {aggregate.drops_nan} {operand}"
-
-    def _plain(self, value: Expression[Any]) -> str:
-        """SQL over the columns of one table."""
-        return self._dialect.expression(
-            value,
-            column=lambda column: self._dialect.quote(column.name),
-            parameters=self._bound.parameters,
-        )
-
     # ------------------------------------------------------------ the sort
 
     def _sorted(self) -> Spine:
@@ -244,22 +180,19 @@ class Stage:
         """The number of a lookup's events; what several have in common is sorted once."""
         alias = rows.alias if has_sql else None  # raw SQL calls its columns by the alias
         condition = condition_of(self._bound, self._dialect, rows)
-        identity = (rows.table.__name__, condition, alias, *columns)
-        return self._branches.setdefault(identity, (len(self._branches), rows))[0]
+        events = (rows.table.__name__, condition, alias, *columns)
+        return self._branches.setdefault(events, (len(self._branches), rows))[0]
 
     def _key(self, number: int, key: Expression[Any]) -> _Key:
-        kinds = {key.kind.name} | {
-            rows.table.columns[columns[number]].kind.name
-            for rows, columns in self.relations.items()
-        }
+        is_mixed = has_other_kinds(key, number, self.relations)
         is_nullable = may_be_null(key)
         is_first = all(isinstance(key, Column) and key.name != other.name for other in self._keys)
-        if isinstance(key, Column) and len(kinds) == 1 and is_first:
+        if isinstance(key, Column) and not is_mixed and is_first:
             return _Key(key.name, None, None, is_nullable)  # the column is carried anyway
-        name = self._names.fresh(f"k{number}")
-        if len(kinds) == 1:
-            return _Key(name, None, self._plain(key), is_nullable)
-        return _Key(name, INT, self._dialect.cast(self._plain(key), INT), is_nullable)
+        name, sql = self._names.fresh(f"k{number}"), plain(self._bound, self._dialect, key)
+        if not is_mixed:
+            return _Key(name, None, sql, is_nullable)
+        return _Key(name, INT, self._dialect.cast(sql, INT), is_nullable)
 
     def _union(self) -> str:
         quote, dialect, before = self._dialect.quote, self._dialect, self._before
@@ -269,7 +202,7 @@ class Stage:
         own += [f"{key.sql} AS {quote(key.name)}" for key in self._keys if key.sql is not None]
         own += [f"{dialect.micros(quote(time))} AS {quote(self._time)}"]
         own += [f"TRUE AS {quote(self._is_row)}"]
-        own += [f"{_null(value.type)} AS {quote(value.name)}" for value in self._values.values()]
+        own += [f"{null(value.type)} AS {quote(value.name)}" for value in self._values.values()]
         parts = [f"SELECT {', '.join(own)} FROM {before.source}"]
         parts += [self._events(number, rows) for number, rows in self._branches.values()]
         return "\n    UNION ALL ".join(parts)
@@ -284,23 +217,18 @@ class Stage:
             for key in self._keys
         }
         types = {name: dialect.type(kind) for name, kind in before.columns.items()}
-        selected = [keys.pop(name, _null(t)) for name, t in {**types, **before.extra}.items()]
+        selected = [keys.pop(name, null(t)) for name, t in {**types, **before.extra}.items()]
         selected += keys.values()
         assert rows.table.time_column is not None
         selected += [dialect.micros(quote(rows.table.time_column)), "FALSE"]
         selected += [
-            value.sql if value.branch == number else _null(value.type)
+            value.sql if value.branch == number else null(value.type)
             for value in self._values.values()
         ]
-        # null equals no key, and is no time
-        needed = dict.fromkeys([*columns.values(), rows.table.time_column])
-        where = [f"{quote(name)} IS NOT NULL" for name in needed]
-        condition = condition_of(self._bound, dialect, rows)
-        if condition is not None:
-            where.insert(0, condition)
         return (
             f"SELECT {', '.join(selected)} FROM {quote(rows.table.__name__)} "
-            f"AS {quote(rows.alias)} WHERE {' AND '.join(where)}"
+            f"AS {quote(rows.alias)} "
+            f"WHERE {has_event(self._bound, dialect, rows, self.relations[rows])}"
         )
 
     # ------------------------------------------------------------ what a row sees
@@ -319,8 +247,8 @@ class Stage:
         self._results[rows.alias] = name
 
     def _aggregate(self, aggregate: Aggregate[Any]) -> None:
-        rows, identity = aggregate.relation, self._identity(aggregate)
-        if identity in self._results:
+        rows, shared = aggregate.relation, identity(self._bound, self._dialect, aggregate)
+        if shared in self._results:
             return
         assert isinstance(rows, Rows)
         assert rows.lookup is not None
@@ -333,7 +261,7 @@ class Stage:
         final = self._final(aggregate, branch, frame)
         name = self._names.fresh(f"value_{len(self._finals)}")
         self._finals[name] = (final, self._dialect.type(aggregate.kind))
-        self._results[identity] = name
+        self._results[shared] = name
 
     def _final(self, aggregate: Aggregate[Any], branch: int, frame: tuple[str, str]) -> str:
         """An aggregate made of calls over the frame, as `Dialect.aggregate_call` defines it."""
@@ -341,7 +269,7 @@ class Stage:
         if operand is None:
             one = self._value(branch, dialect.literal(Literal(1, INT)), dialect.type(INT))
             return self._call(f"count({one})", *frame)
-        sql = self._plain(operand)
+        sql = plain(self._bound, self._dialect, operand)
         kind = operand.kind
         if function == "count":
             return self._call(f"count({self._value(branch, sql, dialect.type(kind))})", *frame)
@@ -415,10 +343,6 @@ class Stage:
         return f"{amount} {'PRECEDING' if micros < 0 else 'FOLLOWING'}"
 
 
-def _null(type_: str) -> str:
-    return f"CAST(NULL AS {type_})"
-
-
 def stages_of(
     dialect: Dialect,
     bound: Bound,
@@ -426,7 +350,7 @@ def stages_of(
     values: Iterable[Expression[Any]],
     used: Mapping[str, Sequence[str]],
     spine: Spine,
-) -> list[Stage]:
+) -> list[Stage | Totals]:
     """Lookups that are found by sorting, those with the same keys together.
 
     Args:
@@ -450,13 +374,25 @@ def stages_of(
         keys = [rows.lookup.on[column] for column in columns]
         _, members = groups.setdefault(tuple(text for text, _ in by_text), (keys, {}))
         members[rows] = columns
-    stages: list[Stage] = []
+    stages: list[Stage | Totals] = []
     aggregates = [part for v in values for part in v.walk() if isinstance(part, Aggregate)]
     for keys, members in groups.values():
         mine = [a for a in aggregates if a.relation in members]
-        stages.append(Stage(dialect, bound, keys, members, mine, used, spine))
-        spine = stages[-1].spine
+        totals = [a for a in mine if is_total(dialect, a)]
+        others = [a for a in mine if not is_total(dialect, a)]
+        if totals:
+            windows = {r: members[r] for r in members if _is_used(r, totals)}
+            stages.append(Totals(dialect, bound, keys, windows, totals, spine))
+            spine = stages[-1].spine
+        rest = {r: members[r] for r in members if not r.is_window or _is_used(r, others)}
+        if rest:
+            stages.append(Stage(dialect, bound, keys, rest, others, used, spine))
+            spine = stages[-1].spine
     return stages
+
+
+def _is_used(rows: Rows, aggregates: Iterable[Aggregate[Any]]) -> bool:
+    return any(aggregate.relation is rows for aggregate in aggregates)
 
 
 def _is_sorted(dialect: Dialect, rows: Rows) -> bool:

@@ -6,6 +6,7 @@ import random
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import numpy as np
 import pyarrow as pa
@@ -17,8 +18,8 @@ from tadka.dataset.bound import Bound
 from tadka.dataset.definition import Dataset
 from tadka.dataset.engine.choice import make_engine
 from tadka.dataset.engine.engine import Engine, TableInputs
-from tadka.dataset.expression import Column, Parameter, Sql, days, hours, minutes
-from tadka.dataset.kind import Utc
+from tadka.dataset.expression import Column, Literal, Parameter, Sql, days, hours, minutes
+from tadka.dataset.kind import UTC, Utc
 from tadka.dataset.label import Label
 from tadka.dataset.query import condition, matches, select, source, ties
 from tadka.dataset.schema import Named, Partition
@@ -419,18 +420,27 @@ def test_a_view_and_an_alias_may_differ_in_case_only(engine: Engine, shop: Shop)
     assert NUM_ROWS == len(run(engine, Same))
 
 
-def test_a_split_by_time_ends_where_the_next_part_begins(engine: Engine, shop: Shop) -> None:
+@pytest.mark.parametrize(
+    "given", [START.date() + days(1), (START + days(1)).astimezone(ZoneInfo("Asia/Tokyo"))]
+)
+def test_a_split_by_time_ends_where_the_next_part_begins(
+    engine: Engine, shop: Shop, given: dt.date
+) -> None:
     end = START + days(1)
 
     class Open(Dataset):
+        day = Parameter(type(given) if type(given) is dt.date else Utc)
         imp = shop.Impression.all()
         features = {"id": imp.id}
-        split = by_time(imp.at, train=end, test=None)
+        split = by_time(imp.at, train=day, test=None)
 
     expected = [
         {"id": row["id"], "split": "train" if row["at"] < end else "test"} for row in shop.imps
     ]
-    assert ordered(expected) == run(engine, Open)
+    assert ordered(expected) == run(engine, Open, day=given)
+    # a day is made a time by us, not by the engine in a zone of its own
+    dialect = dialect_of(engine.name)
+    assert dialect.literal(Literal(end, UTC)) in select(Open.definition.bind(day=given), dialect)
 
 
 def test_a_row_in_no_part_of_a_split_by_time_is_an_error(engine: Engine, tmp_path: Path) -> None:
@@ -645,13 +655,51 @@ def test_raw_sql_reaches_all_rows_by_their_alias(engine: Engine, shop: Shop) -> 
     assert {None, "A"} == {row["brand"] for row in rows}
 
 
-def test_raw_sql_of_another_engine_is_refused(shop: Shop) -> None:
-    class Raw(Dataset):
-        imp = shop.Impression.all()
-        features = {"one": Sql(int, duckdb="1")}
+def test_raw_sql_may_stand_in_keys_and_conditions(engine: Engine, shop: Shop) -> None:
+    key = Sql(int, duckdb="imp.ad + 0", spark="imp.ad + 0")
+    dear = Sql(bool, duckdb="imp.price > 1", spark="imp.price > 1")
+    early = Sql(bool, duckdb="recent.price > 0", spark="recent.price > 0")
+    named = Sql(bool, duckdb="ad.brand = 'a'", spark="ad.brand = 'a'")
 
-    with pytest.raises(ConfigError, match="no text for spark"):
-        select(Raw.definition.bind(), dialect_of("spark"))
+    class Raw(Dataset):
+        imp = shop.Impression.where(dear)
+        ad = shop.Ad.where(named).join(on={"id": key})
+        recent = shop.Click.where(early).last(days(1), on={"ad": key})
+        user = shop.User.as_of(on={"user": Sql(int, duckdb="imp.user", spark="imp.user")})
+        features = {"id": imp.id, "brand": ad.brand, "n": recent.count(), "age": user.age}
+
+    class Plain(Dataset):
+        imp = shop.Impression.where(shop.Impression.price > 1)
+        ad = shop.Ad.where(shop.Ad.brand == "a").join(on={"id": imp.ad})
+        recent = shop.Click.where(shop.Click.price > 0).last(days(1), on="ad")
+        user = shop.User.as_of(on="user")
+        features = {"id": imp.id, "brand": ad.brand, "n": recent.count(), "age": user.age}
+
+    rows = run(engine, Raw)
+    assert ordered(run(engine, Plain)) == ordered(rows)
+    assert {None, "a"} == {row["brand"] for row in rows}
+    bound, dialect = Raw.definition.bind(), dialect_of(engine.name)
+    for alias in ("ad", "recent", "user"):
+        found = engine.query(f"SELECT matches FROM {matches(bound, dialect, alias)}")
+        assert len(rows) == found.num_rows
+
+
+@pytest.mark.parametrize("place", ["feature", "condition", "key", "split"])
+def test_raw_sql_of_another_engine_is_refused_wherever_it_stands(shop: Shop, place: str) -> None:
+    one = Sql(int, duckdb="1")
+    imp = shop.Impression.where(one == 1) if place == "condition" else shop.Impression.all()
+    body: dict[str, Any] = {
+        "imp": imp,
+        "rows": imp,
+        "ad": shop.Ad.join(on={"id": one if place == "key" else imp.ad}),  # nothing uses it
+        "features": {"one": one if place == "feature" else imp.id},
+        "split": by_hash((one if place == "split" else imp.id).coalesce(0), salt="", train=1.0),
+    }
+    bound = type("Raw", (Dataset,), body).definition.bind()  # type: ignore[attr-defined]
+    assert not bound.definition.is_portable
+    select(bound, dialect_of("duckdb"))
+    with pytest.raises(ConfigError, match=r"has no text for spark; give spark= to sql\('int64'"):
+        select(bound, dialect_of("spark"))
 
 
 def test_only_columns_that_are_used_are_read(shop: Shop) -> None:
@@ -690,9 +738,9 @@ def test_windows_of_one_table_and_key_are_sorted_once(shop: Shop) -> None:
         long = shop.Click.last(days(1), on="user")
         features = {
             "id": imp.id,
-            "short": short.count(),
+            "short": short.price.min(),
             "long": long.price.max(),
-            "n": long.count(),
+            "least": long.price.min(),
         }
 
     for name in ("duckdb", "spark"):
