@@ -656,10 +656,10 @@ def test_raw_sql_reaches_all_rows_by_their_alias(engine: Engine, shop: Shop) -> 
 
 
 def test_raw_sql_may_stand_in_keys_and_conditions(engine: Engine, shop: Shop) -> None:
-    key = Sql(int, duckdb="imp.ad + 0", spark="imp.ad + 0")
-    dear = Sql(bool, duckdb="imp.price > 1", spark="imp.price > 1")
-    early = Sql(bool, duckdb="recent.price > 0", spark="recent.price > 0")
-    named = Sql(bool, duckdb="ad.brand = 'a'", spark="ad.brand = 'a'")
+    key = Sql[int](int, duckdb="imp.ad + 0", spark="imp.ad + 0")
+    dear = Sql[bool](bool, duckdb="imp.price > 1", spark="imp.price > 1")
+    early = Sql[bool](bool, duckdb="recent.price > 0", spark="recent.price > 0")
+    named = Sql[bool](bool, duckdb="ad.brand = 'a'", spark="ad.brand = 'a'")
 
     class Raw(Dataset):
         imp = shop.Impression.where(dear)
@@ -686,7 +686,7 @@ def test_raw_sql_may_stand_in_keys_and_conditions(engine: Engine, shop: Shop) ->
 
 @pytest.mark.parametrize("place", ["feature", "condition", "key", "split"])
 def test_raw_sql_of_another_engine_is_refused_wherever_it_stands(shop: Shop, place: str) -> None:
-    one = Sql(int, duckdb="1")
+    one = Sql[int](int, duckdb="1")
     imp = shop.Impression.where(one == 1) if place == "condition" else shop.Impression.all()
     body: dict[str, Any] = {
         "imp": imp,

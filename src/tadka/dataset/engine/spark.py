@@ -6,7 +6,7 @@ import re
 import secrets
 import sys
 import tempfile
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
@@ -221,20 +221,18 @@ class SparkEngine:
                 for name, inputs in self._inputs.items()
                 if name in definition.tables
             }
-            aliases = list(definition.relations.items())
+            texts = {alias: condition(bound, SPARK, alias) for alias in definition.relations}
             for name, frame in frames.items():
-                wanted = [
-                    condition(bound, SPARK, alias)
-                    for alias, rows in aliases
+                wanted = {
+                    alias: texts[alias]
+                    for alias, rows in definition.relations.items()
                     if rows.table.__name__ == name
-                ]
-                every = " OR ".join(f"({text})" for text in wanted if text is not None)
-                shown = frame if None in wanted else frame.where(every)
-                shown.createOrReplaceTempView(_view(name))
-            for alias, rows in aliases:  # last: an alias may differ from a table in case only
-                frame, text = frames[rows.table.__name__], condition(bound, SPARK, alias)
-                shown = frame if text is None else frame.where(text)
-                shown.createOrReplaceTempView(_view(alias))
+                }
+                _any_of(frame, wanted).createOrReplaceTempView(_view(name))
+            # last: an alias may differ from a table in case only
+            for alias, rows in definition.relations.items():
+                frame = _any_of(frames[rows.table.__name__], {alias: texts[alias]})
+                frame.createOrReplaceTempView(_view(alias))
 
         self._run(make)
         self._handed_out = session
@@ -321,9 +319,7 @@ class SparkEngine:
         pa = require("pyarrow", extra="dataset")
         functions = require("pyspark.sql.functions", extra="spark")
         partitions = partitions_of(table)
-        mark = "found_"
-        while any(name.casefold().startswith(mark) for name in table.columns):
-            mark += "_"
+        mark = _free_prefix(table.columns)
         given = [_ESCAPED.sub(_escape, self._path(file.uri)) for file in group.files]
         # Spark names a local file in one of two ways, which depends on its version
         ways = [given, [f"file:/{path[8:]}" for path in given if path.startswith("file:///")]]
@@ -421,6 +417,33 @@ class SparkEngine:
 def _view(name: str) -> str:
     """The name of a view as the methods of Spark take it, which read it as SQL."""
     return SPARK.quote(name)
+
+
+def _any_of(frame: Any, conditions: Mapping[str, str | None]) -> Any:
+    """Rows that fulfil at least one of several conditions.
+
+    Args:
+        frame: Of a table.
+        conditions: By the alias that raw SQL in them calls columns by; None is fulfilled by all.
+    """
+    if None in conditions.values():
+        return frame
+    names: list[str] = frame.columns
+    marks: list[str] = []
+    for alias, condition_ in conditions.items():
+        marks.append(f"{_free_prefix(names)}{len(marks)}")
+        text = f"({condition_}) AS {SPARK.quote(marks[-1])}"
+        frame = frame.alias(alias).selectExpr("*", text)
+    chosen = frame.where(" OR ".join(map(SPARK.quote, marks)))
+    return chosen.select([SPARK.quote(name) for name in names])
+
+
+def _free_prefix(names: Iterable[str]) -> str:
+    """With what no name of a column begins."""
+    prefix, taken = "tadka_", [name.casefold() for name in names]
+    while any(name.startswith(prefix) for name in taken):
+        prefix += "_"
+    return prefix
 
 
 def _selected(frame: Any, table: type[Schema], texts: Mapping[str, str]) -> Any:

@@ -15,7 +15,7 @@ import pytest
 from tadka.dataset.definition import Dataset
 from tadka.dataset.engine.engine import TableInputs
 from tadka.dataset.engine.spark import SparkEngine
-from tadka.dataset.expression import Column, days
+from tadka.dataset.expression import Column, Sql, days
 from tadka.dataset.kind import Utc
 from tadka.dataset.query import select
 from tadka.dataset.source.catalog import Catalog
@@ -104,6 +104,23 @@ def test_a_table_is_all_that_its_aliases_have_of_it(engine: SparkEngine, tmp_pat
     engine.register("User", TableInputs(users, users.source.resolve(users.columns).files))
     handed_out = engine.hand_out(Two.definition.bind())
     assert [0, 4] == sorted(row.user for row in handed_out.table("User").collect())
+
+
+def test_raw_sql_in_conditions_calls_columns_by_each_alias(
+    engine: SparkEngine, tmp_path: Path
+) -> None:
+    users = user_table(tmp_path)
+
+    class Two(Dataset):
+        low = users.where(Sql[bool](bool, spark="low.age < 10"))
+        high = users.where(Sql[bool](bool, spark="`high`.age > 30")).last(days(9), on="user")
+        features = {"user": low.user, "n": high.count()}
+
+    engine.register("User", TableInputs(users, users.source.resolve(users.columns).files))
+    handed_out = engine.hand_out(Two.definition.bind())
+    for name, expected in (("low", [0]), ("high", [4]), ("User", [0, 4])):
+        assert list(users.columns) == handed_out.table(name).columns
+        assert expected == sorted(row.user for row in handed_out.table(name).collect())
 
 
 def test_tables_of_the_catalog_are_read(engine: SparkEngine, spark: Any) -> None:
