@@ -149,6 +149,8 @@ class Manifest:
         environment: `python`, `platform` and `packages` with their versions.
         seconds: Of the steps of writing, by name.
         created_at: In UTC, ISO form with microseconds.
+        renewed_at: When `tables` became those of a later write, which gave equal rows from other
+            inputs; None where they are those of the first. All else is of the first.
     """
 
     name: str
@@ -170,6 +172,7 @@ class Manifest:
     environment: dict[str, Any]
     seconds: dict[str, float]
     created_at: str
+    renewed_at: str | None = None
 
     def __post_init__(self) -> None:
         # equal parameters have one form, whether given or read

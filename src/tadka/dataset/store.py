@@ -14,9 +14,13 @@ out/ctr/
 A local version is written aside and renamed. Object stores cannot rename: there the files come
 first, in a folder that no other writer has, and the manifest last. A process killed on the way
 leaves no version, only files that `clean` removes.
+
+Equal content is one version, and the rows that came first stay. Where later inputs gave them again,
+a manifest with the new inputs takes the place of the old one, in one step, too.
 """
 
 import json
+import math
 import os
 import re
 import secrets
@@ -31,7 +35,9 @@ from pathlib import Path
 from typing import TypeVar
 
 from tadka.core.error import ConfigError, DataError, NotFound
+from tadka.dataset.fingerprint import Fingerprint, compare
 from tadka.dataset.manifest import Manifest
+from tadka.dataset.measure import ColumnStatistics
 from tadka.dataset.version import Version
 from tadka.storage.publish import publish_directory, publish_file
 from tadka.storage.uri import is_local, join, reading, resolve, stat, store_errors
@@ -42,6 +48,8 @@ B = TypeVar("B")
 _ID = re.compile(r"[0-9a-f]{16}")
 _TAG = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]{0,99}")
 _LATEST = "latest"
+_INEXACT = 1e-6
+"""Of the largest value: what another order of adding may change."""
 _NUM_THREADS = 8
 """Of requests to a store at once."""
 
@@ -63,7 +71,7 @@ class Store:
     # ------------------------------------------------------------ reading
 
     def versions(self) -> list[Version]:
-        """All versions, the oldest first.
+        """All versions, the one that was written last at the end.
 
         Raises:
             DataError: A manifest is damaged, or of a newer tadka.
@@ -76,7 +84,7 @@ class Store:
             for manifest in found
             if manifest is not None  # being written now, or left over
         ]
-        return sorted(versions, key=lambda version: (version.created_at, version.id))
+        return sorted(versions, key=lambda version: (version.written_at, version.id))
 
     def version(self, name: str = _LATEST) -> Version:
         """One version.
@@ -169,12 +177,14 @@ class Store:
             tag: A name for it.
 
         Returns:
-            The version; the one that is there already where the content is equal.
+            The version; the one that is there already where the content is equal. Its record of the
+            inputs is renewed where these have changed.
 
         Raises:
             ConfigError: The tag is no name.
             DataError: The tag stands for other content, a file lacks, the version is there already
-                and has lost a file, or the disk is full.
+                and has lost a file or has other values where the hash does not look, or the disk is
+                full.
         """
         if tag is not None:
             self.check_tag(tag)
@@ -182,12 +192,9 @@ class Store:
         for file in manifest.files:
             if not prepared.joinpath(file.path).is_file():
                 raise DataError(f"File {file.path!r} of the manifest is not in {str(prepared)!r}.")
-        if self._manifest(manifest.id) is not None:
-            _refuse_broken(self.version(manifest.id))
-        elif is_local(self._file_system):
-            self._move(prepared, manifest)
-        else:
-            self._upload(prepared, manifest)
+        put = self._move if is_local(self._file_system) else self._upload
+        if self._manifest(manifest.id) is not None or not put(prepared, manifest):
+            self._renew(manifest)
         if tag is not None:
             self.tag(tag, manifest.id)
         return self.version(manifest.id)
@@ -361,7 +368,26 @@ class Store:
                 "with Store.untag()."
             )
 
-    def _move(self, prepared: Path, manifest: Manifest) -> None:
+    def _renew(self, manifest: Manifest) -> None:
+        """Takes down that a version was made again, from other inputs or after another one."""
+        version = self.version(manifest.id)
+        _refuse_broken(version)
+        _refuse_other_values(version, manifest)
+        content = (manifest.definition_digest, manifest.parameters)
+        found = ((v.id, v.manifest) for v in self.versions())
+        last = [id_ for id_, m in found if (m.definition_digest, m.parameters) == content][-1]
+        if last == version.id and not _has_other_inputs(version.manifest, manifest):
+            return
+        renewed = replace(
+            version.manifest,
+            tables=manifest.tables,
+            renewed_at=_now().isoformat(timespec="microseconds"),
+        )
+        with publish_file(self._uri(f"versions/{version.id}/manifest.json")) as file:
+            file.write(renewed.to_json().encode())
+
+    def _move(self, prepared: Path, manifest: Manifest) -> bool:
+        """Whether it became a version; not where another process was first."""
         target = Path(self._path(f"versions/{manifest.id}"))
         try:
             # a folder without manifest is no version: somebody deleted a part of it
@@ -371,10 +397,13 @@ class Store:
                 aside.joinpath("definition.yaml").write_text(manifest.definition, encoding="utf-8")
                 aside.joinpath("manifest.json").write_text(manifest.to_json(), encoding="utf-8")
         except DataError:
-            if self._manifest(manifest.id) is None:  # else another process was first
+            if self._manifest(manifest.id) is None:
                 raise
+            return False
+        return True
 
-    def _upload(self, prepared: Path, manifest: Manifest) -> None:
+    def _upload(self, prepared: Path, manifest: Manifest) -> bool:
+        """As `_move`."""
         folder = f"versions/{manifest.id}"
         own = f"data-{secrets.token_hex(4)}"  # two writers of equal content order it differently
         moved = replace(
@@ -405,6 +434,7 @@ class Store:
             raise
         if not is_first:
             self._remove(f"{folder}/{own}")
+        return is_first
 
     def _create(self, path: str, data: bytes) -> bool:
         """Writes a whole file unless there is one; whether it did. Of two at once, one does."""
@@ -459,6 +489,44 @@ def _refuse_broken(version: Version) -> None:
                 f"Version {version.id!r} is there already and is damaged: {uri!r} {shown} and had "
                 f"{file.num_bytes:,} bytes. Remove {version.path!r} and write again."
             )
+
+
+def _has_other_inputs(old: Manifest, new: Manifest) -> bool:
+    return old.tables.keys() != new.tables.keys() or any(
+        compare(
+            Fingerprint.from_dict(record.fingerprint),
+            Fingerprint.from_dict(new.tables[name].fingerprint),
+        ).is_changed
+        for name, record in old.tables.items()
+    )
+
+
+def _refuse_other_values(version: Version, manifest: Manifest) -> None:
+    """Refuses to give rows for others that differ by more than the order of adding them.
+
+    The hash does not look at columns that are not exact, their statistics do.
+    """
+    for name in manifest.inexact:
+        old, new = version.manifest.statistics.get(name), manifest.statistics.get(name)
+        if old is not None and new is not None and not _is_close(old, new):
+            raise DataError(
+                f"Version {version.id!r} is there already with other values of {name!r} (mean "
+                f"{old.mean} and now {new.mean}, from {old.min} to {old.max} and now from "
+                f"{new.min} to {new.max}); the hash leaves this column out, as it is not exact. "
+                f"Write to another store, or remove {version.path!r} and write again."
+            )
+
+
+def _is_close(old: ColumnStatistics, new: ColumnStatistics) -> bool:
+    if (old.num_null, old.num_nan) != (new.num_null, new.num_nan):
+        return False
+    largest = max((abs(x) for x in (old.min, old.max) if isinstance(x, int | float)), default=0.0)
+    return all(
+        math.isclose(a, b, rel_tol=0.0, abs_tol=_INEXACT * largest)
+        if isinstance(a, int | float) and isinstance(b, int | float)
+        else a == b  # infinities, or nothing
+        for a, b in ((old.min, new.min), (old.max, new.max), (old.mean, new.mean))
+    )
 
 
 def find_version(text: str) -> Version:

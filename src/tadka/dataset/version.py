@@ -60,6 +60,11 @@ class Version:
         return datetime.fromisoformat(self.manifest.created_at)
 
     @property
+    def written_at(self) -> datetime:
+        """When it was written last, in UTC: later than created where other inputs gave it again."""
+        return datetime.fromisoformat(self.manifest.renewed_at or self.manifest.created_at)
+
+    @property
     def num_rows(self) -> int:
         """Of the output."""
         return self.manifest.num_rows

@@ -499,6 +499,23 @@ class TestChangedInputs:
         second = self.write(shop, tmp_path / "out", accept_changed=True)
         assert second.id != first.id
 
+    def test_equal_rows_of_changed_inputs_have_to_be_accepted_once(
+        self, shop: Path, tmp_path: Path
+    ) -> None:
+        first = self.write(shop, tmp_path / "out")
+        path = shop / "click/dt=2026-01-01/part.parquet"
+        rows = pq.read_table(path)
+        pq.write_table(rows.take(list(reversed(range(len(rows))))), path, compression="none")
+        with pytest.raises(DataError, match="changed since"):
+            self.write(shop, tmp_path / "out")
+
+        second = self.write(shop, tmp_path / "out", accept_changed=True)
+
+        assert first.id == second.id
+        assert "changed" == first.verify().status
+        assert "same" == second.verify().status
+        assert second == self.write(shop, tmp_path / "out")
+
     def test_a_value_that_changes_in_place_is_found(self, shop: Path, tmp_path: Path) -> None:
         path = shop / "imp/dt=2026-01-02/part.parquet"
         first = self.write(shop, tmp_path / "out")

@@ -7,20 +7,25 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pytest
 from fsspec.implementations.memory import MemoryFileSystem
 
 from tadka.core.error import ConfigError, DataError, NotFound
+from tadka.dataset.fingerprint import FilePrint, Fingerprint
+from tadka.dataset.manifest import TableRecord
+from tadka.dataset.measure import ColumnStatistics
 from tadka.dataset.store import Store, find_version
 from tadka.dataset.version import Version
 from tadka.storage.uri import join, resolve
-from tests.unit.dataset.made import manifest_of, rows, write
+from tests.unit.dataset.made import COLUMNS, manifest_of, rows, write
 
 NO_AGE = timedelta(seconds=-60)  # a file system's clock may be ahead of ours
 
@@ -95,6 +100,76 @@ def test_equal_content_is_the_same_version(store: Store) -> None:
     assert ("one", "two") == second.tags
     assert sorted([*before, "tags/two.json"]) == everything(store.path)
     publish(store, rows(10), "one")  # a tag for what it stands for
+
+
+def inputs(content: str) -> dict[str, TableRecord]:
+    """A table of one file as it was when it had that content."""
+    prints = {"a.parquet": FilePrint("", 7, "1", "f", content)}
+    found = Fingerprint("content", {"": content}, prints)
+    return {"Imp": TableRecord(source="/data/imp", fingerprint=found.to_dict())}
+
+
+def test_equal_content_from_other_inputs_renews_the_record_of_the_inputs(store: Store) -> None:
+    first = publish(store, rows(10), tables=inputs("a"), seconds={"query": 1.0})
+    before = everything(store.path)
+    second = publish(store, rows(10), tables=inputs("b"), seconds={"query": 2.0}, num_files=3)
+
+    assert first.id == second.id
+    assert second.manifest.renewed_at is not None
+    assert second.written_at > first.written_at == second.created_at == first.created_at
+    assert second.manifest == replace(
+        first.manifest, tables=inputs("b"), renewed_at=second.manifest.renewed_at
+    )
+    assert before == everything(store.path)
+    assert second == publish(store, rows(10), tables=inputs("b"))  # nothing new: nothing is written
+
+
+def test_a_version_made_again_is_the_latest(store: Store) -> None:
+    first = publish(store, rows(10), tables=inputs("a"))
+    other = publish(store, rows(11), tables=inputs("b"))
+    assert other == store.version()
+    again = publish(store, rows(10), tables=inputs("a"))  # as the inputs were at first
+
+    assert first.id == again.id == store.version().id
+    assert inputs("a") == again.manifest.tables
+    assert [other.id, first.id] == [version.id for version in store.versions()]
+
+
+INEXACT = (*COLUMNS[:2], replace(COLUMNS[2], is_inexact=True), *COLUMNS[3:])
+
+
+def publish_spent(store: Store, factor: float, **values: Any) -> Version:
+    """A version whose column `spent` is in no hash."""
+    table = rows(10)
+    spent = pa.array([x * factor for x in table["spent"].to_pylist()])
+    found = ColumnStatistics(min=0.0, max=9 / 8 * factor, mean=4.5 / 8 * factor)
+    statistics = {"spent": found}
+    table = table.set_column(2, "spent", spent)
+    return publish(store, table, columns=INEXACT, statistics=statistics, **values)
+
+
+def test_rows_with_other_last_digits_are_not_kept_nor_their_record(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    first = publish_spent(store, 1.0, tables=inputs("a"))
+    second = publish_spent(store, 1 + 1e-12, tables=inputs("b"))
+
+    assert inputs("b") == second.manifest.tables
+    assert first.manifest.statistics == second.manifest.statistics
+    spent = second.read(["spent"])["spent"]
+    assert second.manifest.statistics["spent"].max == pc.max(spent).as_py() == 9 / 8
+    assert second.sample()["spent"].equals(spent.slice(0, 5))
+
+
+@pytest.mark.parametrize("factor", [1.01, -1.0, 1e300])
+def test_other_values_outside_of_the_hash_are_not_passed_over(
+    tmp_path: Path, factor: float
+) -> None:
+    store = Store(tmp_path)
+    first = publish_spent(store, 1.0)
+
+    with pytest.raises(DataError, match=f"{first.id!r} is there already with other values of 'spe"):
+        publish_spent(store, factor)
+    assert first == store.version()
 
 
 @pytest.mark.parametrize("content", [None, b"short"])
@@ -405,14 +480,15 @@ def test_two_processes_at_once_leave_whole_versions(
 
 
 KILL = """
-import json, os, signal, sys
-from itertools import pairwise
+import os, signal, sys
 from pathlib import Path
 from tadka.dataset.store import Store
 from tests.unit.dataset.made import rows, write
+from tests.unit.dataset.test_store import inputs
 
-root = Path(sys.argv[1])
-tables = [rows(n) for n in (10, 11)]
+root, what = Path(sys.argv[1]), sys.argv[2]
+changes = {"tables": inputs("b")} if what == "renewed" else {}
+tables = [rows(10), rows(10 if what == "renewed" else 11)]
 num_left = -1
 CHANGES = {"open", "os.mkdir", "os.rename", "os.link", "os.remove", "os.rmdir"}
 
@@ -428,12 +504,12 @@ killed = 0
 while True:
     store = Store(root / f"{killed:03d}")
     with store.prepare() as folder:
-        store.publish(folder, write(folder, tables[0]), "old")
+        store.publish(folder, write(folder, tables[0], tables=inputs("a")), "old")
     child = os.fork()
     if child == 0:
         num_left = killed + 1
         with store.prepare() as folder:
-            store.publish(folder, write(folder, tables[1]), "new")
+            store.publish(folder, write(folder, tables[1], **changes), "new")
         os._exit(0)
     if os.WIFEXITED(os.waitpid(child, 0)[1]):
         break
@@ -446,7 +522,7 @@ def test_killed_at_every_change_it_leaves_a_whole_version_or_none(
     tmp_path: Path, repository: Path
 ) -> None:
     done = subprocess.run(
-        [sys.executable, "-c", KILL, str(tmp_path)],
+        [sys.executable, "-c", KILL, str(tmp_path), "new"],
         capture_output=True, text=True, check=False, cwd=repository, timeout=100,
     )  # fmt: skip
     assert 0 == done.returncode, done.stderr
@@ -471,3 +547,28 @@ def test_killed_at_every_change_it_leaves_a_whole_version_or_none(
             written = store.publish(folder, write(folder, rows(11)), "new")
         assert 11 == store.version("new").num_rows == written.num_rows
     assert {1, 2} == seen
+
+
+def test_killed_at_every_change_it_has_the_old_inputs_or_the_new(
+    tmp_path: Path, repository: Path
+) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", KILL, str(tmp_path), "renewed"],
+        capture_output=True, text=True, check=False, cwd=repository, timeout=100,
+    )  # fmt: skip
+    assert 0 == done.returncode, done.stderr
+    num_killed = int(done.stdout)
+
+    seen = []
+    for number in range(num_killed):
+        store = Store(tmp_path / f"{number:03d}")
+        (version,) = store.versions()
+        is_new = inputs("b") == version.manifest.tables
+        assert is_new or inputs("a") == version.manifest.tables
+        assert is_new == (version.manifest.renewed_at is not None)
+        assert "same" == version.verify("content").output.status
+        seen.append(is_new)
+        store.clean(older_than=NO_AGE)
+        assert not [path for path in everything(store.path) if ".tmp" in path]
+    assert {False, True} == set(seen)
+    assert sorted(seen) == seen  # at one moment, and for good
