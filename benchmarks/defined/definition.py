@@ -114,9 +114,9 @@ def here(folder: Path) -> type[Dataset]:
     return merge(Clicked, {"tables": sources})
 
 
-# What somebody who knows both engines writes for the same rows. Half-open windows by the hour of a
-# click are counted along one sorted order, instead of joining each impression with all clicks of
-# its user. {views} are the tables; {bucket} is the first 32 bits of MD5 of salt and user.
+# What somebody who knows both engines writes for the same rows: clicks are few, so that joining
+# each impression with those of its user is cheap. {hour}, {age}, {text} and {as_of} are what the
+# engines write differently; the split is by the first 32 bits of MD5 of salt and user.
 BY_HAND = """
 WITH imp AS (
   SELECT row_number() OVER (ORDER BY NULL) AS id, user, ad, price, payload, impression.at AS t

@@ -287,7 +287,8 @@ class Stage:
         if kind.is_float and not aggregate.drops_nan:
             # NaN is the greatest value, and what it is added to is NaN
             seen = self._number("max", sql, kind, branch, frame) if function == "min" else found
-            told = dialect.error(f"{aggregate} meets NaN; nan='drop' leaves it out.")
+            met = "NaN" if function in ("min", "max") else "NaN, or infinities of both signs"
+            told = dialect.error(f"{aggregate} meets {met}; nan='drop' leaves NaN out.")
             found = f"CASE WHEN {dialect.is_nan(seen)} THEN {told} ELSE {found} END"
         return f"({found} + {zero})" if zero and function in ("min", "max") else found
 
