@@ -9,11 +9,12 @@ import pyarrow.parquet as pq
 import pytest
 from pyiceberg.catalog import load_catalog
 from pyiceberg.transforms import IdentityTransform
+from pyiceberg.types import LongType
 
 from tadka.core.error import ConfigError, DataError, NotFound
 from tadka.dataset.expression import Column
 from tadka.dataset.fingerprint import take, verify
-from tadka.dataset.kind import DATE, INT, UTC
+from tadka.dataset.kind import DATE, INT, STRING, UTC
 from tadka.dataset.source.footer import check_columns, footers
 from tadka.dataset.source.iceberg import Iceberg
 from tadka.dataset.source.listing import Listing
@@ -121,6 +122,79 @@ def test_a_catalog_that_does_not_answer(table: Any, monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr(SqlCatalog, "load_table", fail)
     with pytest.raises(DataError, match="cannot be read: no route"):
         source().resolve(COLUMNS)
+
+
+def test_a_plan_that_fails(table: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    from pyiceberg.table import DataScan
+
+    def fail(_: Any) -> None:
+        raise OSError("manifest is gone")
+
+    monkeypatch.setattr(DataScan, "plan_files", fail)
+    with pytest.raises(DataError, match=r"'log.t' cannot be read: manifest is gone"):
+        source().resolve(COLUMNS)
+
+
+def staged_rows(columns: dict[str, Column[Any]], folder: Path, **options: Any) -> list[Any]:
+    """What engines read: the plain files, and copies of the others."""
+    made = source(**options)
+    listing = made.stage(made.resolve(columns), columns, folder)
+    assert check_columns(footers(listing.files), columns) == []
+    names = [name for name, column in columns.items() if not column.is_partition]
+    tables = [pq.read_table(f.uri, partitioning=None, columns=names) for f in listing.files]
+    found = [row for read in tables for row in read.to_pylist()]
+    return sorted(found, key=lambda row: tuple((v is None, v) for v in row.values()))
+
+
+def test_a_renamed_column_is_read_in_files_of_either_name(table: Any, tmp_path: Path) -> None:
+    first = table.current_snapshot().snapshot_id
+    with table.update_schema() as update:
+        update.rename_column("x", "y")
+    columns = {"dt": COLUMNS["dt"], "y": Column("y", INT)}
+    expected = [{"y": 0}, {"y": 1}, {"y": 2}]
+    assert expected == staged_rows(columns, tmp_path)
+    table.append(rows(3).rename_columns(["dt", "y", "at"]))
+    assert [*expected, {"y": 3}] == staged_rows(columns, tmp_path)
+    listing = source().resolve(columns)
+    assert [True, False, False] == sorted((f.is_plain for f in listing.files), reverse=True)
+    assert all(file.format == "parquet" for file in listing.files)
+    assert [0, 1, 2] == values_of(source(snapshot=first).resolve(COLUMNS))
+    with pytest.raises(DataError, match="no column 'x'; its columns are: dt, y, at"):
+        source().resolve(COLUMNS)
+
+
+def test_a_column_of_the_same_name_as_a_dropped_one_is_another(table: Any, tmp_path: Path) -> None:
+    with table.update_schema() as update:
+        update.delete_column("x")
+    with table.update_schema() as update:
+        update.add_column("x", LongType())
+    table.append(rows(7).select(["dt", "at", "x"]))
+    assert [{"x": 7}, {"x": None}, {"x": None}, {"x": None}] == staged_rows(
+        {"x": COLUMNS["x"]}, tmp_path
+    )
+    # what is not declared is not looked at
+    assert all(file.is_plain for file in source().resolve({"at": COLUMNS["at"]}).files)
+
+
+def test_names_that_changed_places(table: Any, tmp_path: Path) -> None:
+    with table.update_schema() as update:
+        update.add_column("z", LongType())
+    table.append(rows(3).append_column("z", pa.array([30])))
+    for old, new in (("x", "w"), ("z", "x"), ("w", "z")):
+        with table.update_schema() as update:
+            update.rename_column(old, new)
+    found = staged_rows({"x": Column("x", INT), "z": Column("z", INT)}, tmp_path)
+    assert {"x": 30, "z": 3} == found[0]
+    assert [(None, 0), (None, 1), (None, 2)] == [(row["x"], row["z"]) for row in found[1:]]
+
+
+def test_a_file_of_another_type_under_another_name(table: Any, tmp_path: Path) -> None:
+    with table.update_schema() as update:
+        update.rename_column("x", "y")
+    columns: dict[str, Column[Any]] = {"y": Column("y", STRING)}
+    made = source()
+    with pytest.raises(DataError, match=r"Column 'y' is int64 in file .*; the table declares str"):
+        made.stage(made.resolve(columns), columns, tmp_path)
 
 
 def test_a_partition_that_is_not_by_identity(catalog: Any) -> None:

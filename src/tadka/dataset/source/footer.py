@@ -6,9 +6,10 @@ Types are called as in `kind.py`; those that no column has bear names of their o
 
 import difflib
 import hashlib
+import itertools
 import os
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -16,6 +17,7 @@ from tadka.core.error import ConfigError, DataError
 from tadka.core.extra import require
 from tadka.dataset.kind import Kind
 from tadka.dataset.source.listing import Columns, InputFile
+from tadka.dataset.thread import in_threads
 from tadka.storage.uri import is_local, reading, resolve
 
 if TYPE_CHECKING:
@@ -66,6 +68,20 @@ def footers(files: Sequence[InputFile], *, threads: int | None = None) -> list[F
     return list(_read_each(files, threads, parser.parse))
 
 
+def schemas(files: Sequence[InputFile]) -> "list[pa.Schema]":
+    """The schemas of Parquet files with the ids of their fields, in the same order.
+
+    Args:
+        files: Parquet files, on any file system.
+
+    Raises:
+        NotFound: A file has gone.
+        DataError: A file is not Parquet, or is damaged.
+    """
+    parser = _Parser()
+    return list(_read_each(files, None, parser.schema))
+
+
 def digests(files: Sequence[InputFile], *, threads: int | None = None) -> list[str]:
     """The digests of the footers of Parquet files, in the same order: what `Footer.digest` holds.
 
@@ -98,9 +114,12 @@ def _read_each(
             tails = _remote_tails(file_system, chunk)
             yield from (use(file, tail) for file, tail in zip(chunk, tails, strict=True))
         return
-    with ThreadPoolExecutor(threads or os.cpu_count() or 1) as pool:
-        for done in pool.map(lambda chunk: [use(f, _local_tail(f)) for f in chunk], chunks):
-            yield from done
+    done = in_threads(
+        lambda chunk: [use(file, _local_tail(file)) for file in chunk],
+        chunks,
+        threads or os.cpu_count() or 1,
+    )
+    yield from itertools.chain.from_iterable(done)
 
 
 def _local_tail(file: InputFile) -> bytes:
@@ -163,13 +182,25 @@ class _Parser:
         self._known: list[tuple[Any, dict[str, str]]] = []
 
     def parse(self, file: InputFile, footer: bytes) -> Footer:
-        # a reader of metadata counts from the end, so the footer alone is a file to it
-        try:
-            found = self._pq.read_metadata(self._pa.BufferReader(footer))
+        with self._reading(file):
+            found = self._metadata(footer)
             columns = self._columns(found.schema)
+        return Footer(file.uri, found.num_rows, columns, _digest(footer))
+
+    def schema(self, file: InputFile, footer: bytes) -> "pa.Schema":
+        with self._reading(file):
+            return self._metadata(footer).schema.to_arrow_schema()
+
+    def _metadata(self, footer: bytes) -> Any:
+        # a reader of metadata counts from the end, so the footer alone is a file to it
+        return self._pq.read_metadata(self._pa.BufferReader(footer))
+
+    @contextmanager
+    def _reading(self, file: InputFile) -> Iterator[None]:
+        try:
+            yield
         except (self._pa.ArrowException, OSError) as error:
             raise DataError(f"File {file.uri!r} has a damaged footer: {error}.") from error
-        return Footer(file.uri, found.num_rows, columns, _digest(footer))
 
     def _columns(self, schema: Any) -> dict[str, str]:
         for known, columns in self._known:
