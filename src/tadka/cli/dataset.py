@@ -1,6 +1,7 @@
 """`tadka dataset`: check, plan and write training data by definition; look at what was written."""
 
 import json
+import sys
 from collections import Counter
 from contextlib import AbstractContextManager
 from enum import StrEnum
@@ -400,9 +401,11 @@ def _session(
     as_json: bool,
 ) -> AbstractContextManager[Session]:
     found = find_definition(definition, merged)
+    # on a terminal the session prints the results, above its bars
+    is_shown = progress is ProgressMode.AUTO and sys.stderr.isatty() and sys.stdout.isatty()
 
     def tell(result: CheckResult) -> None:
-        if not as_json:
+        if not as_json and not is_shown:
             typer.echo(f"{result.status:8} {result}")
 
     parameters: dict[str, Any] = dict(parameters_of(context.args))

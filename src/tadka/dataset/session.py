@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from tadka.core.error import ConfigError
 from tadka.core.extra import require
-from tadka.core.progress import Mode, Progress
+from tadka.core.progress import Mode, Progress, ProgressRow
 from tadka.dataset.bound import Bound, Definition
 from tadka.dataset.check.check import ON_FAIL, Check, CheckResult, OnFail
 from tadka.dataset.check.runner import Results, refuse_mistaken, run_checks
@@ -103,7 +103,9 @@ def session(
         results = Results(definition.name, on_fail=on_fail, report=report)
         opened: list[Session] = []
         try:
-            opened.append(_opened(bound, start, made, Path(folder), results, dataset.__module__))
+            opened.append(
+                _opened(bound, start, made, Path(folder), results, shown, dataset.__module__)
+            )
             yield opened[0]
         except BaseException:  # KeyboardInterrupt too: a query that runs is of no use; raised on
             start.interrupt()
@@ -130,6 +132,7 @@ def _opened(
     engine: Engine,
     folder: Path,
     results: Results,
+    shown: Progress,
     module: str | None,
 ) -> "Session":
     """Starts the engine and looks at the tables, at the same time."""
@@ -147,7 +150,7 @@ def _opened(
     for found in intake.inputs.values():
         engine.register(found.name, TableInputs(found.table, found.staged.files, found.footers))
     return Session(
-        bound, engine, intake, results, module=module, seconds=time.perf_counter() - began
+        bound, engine, intake, results, shown, module=module, seconds=time.perf_counter() - began
     )
 
 
@@ -159,6 +162,7 @@ class Session:
         engine: That runs.
         intake: The tables, looked at.
         results: Of the checks so far.
+        shown: Where progress is shown.
         module: Name of the module that the definition stands in.
         seconds: That it took to begin.
 
@@ -173,6 +177,7 @@ class Session:
         engine: Engine,
         intake: Intake,
         results: Results,
+        shown: Progress,
         *,
         module: str | None,
         seconds: float,
@@ -183,6 +188,8 @@ class Session:
         self._engine = engine
         self._intake = intake
         self._results = results
+        self._shown = shown
+        self._num_writes = 0
         self._module = module
         self._seconds = {"start": seconds}
         self._dialect = dialect_of(engine.name)
@@ -318,6 +325,7 @@ class Session:
             self._intake,
             module=self._module,
             level=fingerprint,
+            on_progress=self._progress(),
             seconds=dict(self._seconds),
             clock=time.perf_counter,
         )
@@ -343,6 +351,23 @@ class Session:
                 before,
             )
             return store.publish(folder, manifest, tag)
+
+    def _progress(self) -> Callable[[float], None] | None:
+        """Shows how far a write is; None where nobody looks."""
+        if self._shown.mode == "none":
+            return None
+        self._num_writes += 1  # each has a beginning of its own
+        name = "write" if self._num_writes == 1 else f"write {self._num_writes}"
+        has_begun = False
+
+        def show(share: float) -> None:
+            nonlocal has_begun
+            has_begun = has_begun or share < 1
+            if has_begun:  # else it was done before anybody could look
+                percent = round(100 * share)
+                self._shown.show({name: ProgressRow(done=percent, total=100, unit="%")})
+
+        return show
 
     def _check_open(self) -> None:
         if not self.is_open:

@@ -35,6 +35,7 @@ class Writing:
         intake: The tables.
         module: Name of the module that the definition stands in; None where there is none.
         level: Of the fingerprints of the inputs.
+        on_progress: Called with the share of the query that is done; None where nobody looks.
         seconds: What the steps took, by name; further ones are added.
         clock: Seconds that never go back.
     """
@@ -47,6 +48,7 @@ class Writing:
         *,
         module: str | None,
         level: str,
+        on_progress: Callable[[float], None] | None,
         seconds: dict[str, float],
         clock: Callable[[], float],
     ) -> None:
@@ -55,6 +57,7 @@ class Writing:
         self._intake = intake
         self._module = module
         self._level = level
+        self._on_progress = on_progress
         self._seconds = seconds
         self._clock = clock
         self._digest = digest_of(bound.definition)
@@ -134,7 +137,9 @@ class Writing:
         with on_disk(folder):
             data.mkdir()
         with self._timed("query"):
-            files = self._engine.write(sql, data, definition.output, definition.columns)
+            files = self._engine.write(
+                sql, data, definition.output, definition.columns, self._on_progress
+            )
         with self._timed("check"):
             self._check(files, checks, ground, results)
         with self._timed("measure"):

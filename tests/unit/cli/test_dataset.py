@@ -1,4 +1,6 @@
+import contextlib
 import json
+import os
 import shutil
 import subprocess
 from pathlib import Path
@@ -8,7 +10,7 @@ import pytest
 from pyarrow import parquet
 
 from tadka.dataset import to_yaml
-from tests.command import run_command
+from tests.command import TADKA, run_command
 from tests.unit.dataset.shop import CHECKS, make_shop, shop_dataset
 
 PERIOD = ("--start", "2026-01-01", "--end=2026-01-04", "--extracted-at", "2026-02-01T00:00:00Z")
@@ -59,6 +61,22 @@ def test_write_says_what_it_wrote(place: Path) -> None:
     assert again.returncode == 0, again.stderr
     assert f"version  {found['id']}  (first)" in again.stdout
     assert "passed   Unique(user, at)" in again.stdout
+
+
+def test_a_terminal_has_each_result_once(place: Path) -> None:
+    ours, theirs = os.openpty()
+    words = [str(TADKA), "dataset", "check", "ctr.yaml", *PERIOD]
+    with subprocess.Popen(words, cwd=place, stdin=theirs, stdout=theirs, stderr=theirs) as done:
+        os.close(theirs)
+        shown = b""
+        with contextlib.suppress(OSError):  # by which Linux says that it has ended
+            while part := os.read(ours, 1 << 16):
+                shown += part
+        os.close(ours)
+
+    assert 0 == done.returncode, shown
+    assert 1 == shown.count(b"NoTies(user)")
+    assert 1 == shown.count(b"Listed(Imp)")
 
 
 def test_list_and_show(place: Path, tmp_path: Path) -> None:

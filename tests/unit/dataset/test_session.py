@@ -2,6 +2,7 @@
 
 import datetime as dt
 import importlib
+import json
 import os
 import shutil
 import signal
@@ -251,6 +252,64 @@ def test_ctrl_c_in_a_query_of_a_write_leaves_nothing(
     assert [] == files_below(tmp_path / "out")
     assert [] == list(scratch.iterdir())
     assert "stop" == made[0].calls[-1]
+
+
+# ---------------------------------------------------------------- progress
+
+
+def stages(text: str) -> list[dict[str, Any]]:
+    """What was shown of the stages, line by line."""
+    return [record["stages"] for record in map(json.loads, text.splitlines()) if "stages" in record]
+
+
+@pytest.mark.parametrize("shares", [[0.25, 1.0], [1.0]])
+def test_the_share_of_a_write_that_takes_a_while_is_shown(
+    shop: Path,
+    tmp_path: Path,
+    watch: Callable[..., list[Watched]],
+    capsys: pytest.CaptureFixture[str],
+    shares: list[float],
+) -> None:
+    made = watch()
+
+    def write_slowly(*given: Any) -> Any:
+        *others, on_progress = given
+        for share in shares:
+            on_progress(share)
+        return made[0]._engine.write(*others)
+
+    with session(shop_dataset(shop), progress="json", **PERIOD) as s:
+        made[0].write = write_slowly  # type: ignore[attr-defined]
+        s.write(tmp_path / "out")
+
+    shown = stages(capsys.readouterr().err)
+    if len(shares) == 1:  # it was done before anybody looked
+        assert [] == shown
+    else:
+        rows = [{"write": {"done": done, "total": 100, "unit": "%", "note": ""}}
+                for done in (25, 100)]  # fmt: skip
+        assert rows == shown
+
+
+def test_without_progress_nobody_asks_for_it(
+    shop: Path,
+    tmp_path: Path,
+    watch: Callable[..., list[Watched]],
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    made = watch()
+    given: list[Any] = []
+
+    def write_silently(*words: Any) -> Any:
+        given.append(words[-1])
+        return made[0]._engine.write(*words)
+
+    with session(shop_dataset(shop), progress="none", **PERIOD) as s:
+        made[0].write = write_silently  # type: ignore[attr-defined]
+        s.write(tmp_path / "out")
+
+    assert [None] == given
+    assert "" == capsys.readouterr().err
 
 
 # ---------------------------------------------------------------- refused before work

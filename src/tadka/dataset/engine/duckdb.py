@@ -223,7 +223,12 @@ class DuckDBEngine:
         return int(self._run(lambda c: c.execute(f"SELECT count(*) FROM ({sql})").fetchall()[0][0]))
 
     def write(
-        self, sql: str, directory: Path, output: Output, columns: Sequence[OutputColumn]
+        self,
+        sql: str,
+        directory: Path,
+        output: Output,
+        columns: Sequence[OutputColumn],
+        on_progress: Callable[[float], None] | None = None,
     ) -> list[Path]:
         """Writes what a query gives.
 
@@ -232,12 +237,13 @@ class DuckDBEngine:
             directory: An empty folder.
             output: How it is written.
             columns: That it has.
+            on_progress: Called a few times a second with the share that is done, 0 to 1.
 
         Raises:
             DataError: The data does not admit it, the disk is full, or it was interrupted.
         """
         with self._translated() as connection:
-            return write(connection, sql, directory, output, columns)
+            return write(connection, sql, directory, output, columns, on_progress)
 
     def _run(self, work: Callable[[Any], T]) -> T:
         with self._translated() as connection:

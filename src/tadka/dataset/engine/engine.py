@@ -2,7 +2,7 @@
 
 import re
 import urllib.parse
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
@@ -102,7 +102,12 @@ class Engine(Protocol):
         """
 
     def write(
-        self, sql: str, directory: Path, output: Output, columns: Sequence[OutputColumn]
+        self,
+        sql: str,
+        directory: Path,
+        output: Output,
+        columns: Sequence[OutputColumn],
+        on_progress: Callable[[float], None] | None = None,
     ) -> list[Path]:
         """Writes what a query gives.
 
@@ -111,6 +116,7 @@ class Engine(Protocol):
             directory: An empty folder.
             output: How it is written.
             columns: That it has.
+            on_progress: Called a few times a second with the share that is done, 0 to 1.
 
         Raises:
             DataError: The data does not admit it, the disk is full, or it was interrupted.

@@ -377,7 +377,12 @@ class SparkEngine:
         return int(self._run(lambda session: session.sql(sql).count()))
 
     def write(
-        self, sql: str, directory: Path, output: Output, columns: Sequence[OutputColumn]
+        self,
+        sql: str,
+        directory: Path,
+        output: Output,
+        columns: Sequence[OutputColumn],
+        on_progress: Callable[[float], None] | None = None,
     ) -> list[Path]:
         """Writes what a query gives.
 
@@ -386,11 +391,14 @@ class SparkEngine:
             directory: An empty folder.
             output: How it is written.
             columns: That it has.
+            on_progress: Called a few times a second with the share that is done, 0 to 1.
 
         Raises:
             DataError: The data does not admit it, the disk is full, or it was interrupted.
         """
-        return self._run(lambda session: write(session.sql(sql), directory, output, columns))
+        return self._run(
+            lambda session: write(session.sql(sql), directory, output, columns, on_progress)
+        )
 
     def _run(self, work: Callable[[Any], T]) -> T:
         if self._session is None:

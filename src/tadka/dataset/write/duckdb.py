@@ -218,6 +218,7 @@ def watched(
         What the work gives.
     """
     stop, done = threading.Event(), threading.Event()
+    share = 0.0
     results: list[T] = []
     errors: list[BaseException] = []
 
@@ -235,7 +236,8 @@ def watched(
         thread.start()
         while not done.wait(_LOOK_S if on_progress else None):
             if on_progress is not None:
-                on_progress(min(1.0, max(0.0, connection.query_progress() / 100)))
+                share = max(share, connection.query_progress() / 100)  # negative between queries
+                on_progress(min(1.0, share))
     except BaseException:  # of on_progress, or KeyboardInterrupt: raised on once nothing runs
         stop.set()
         while thread.ident is not None and not done.is_set():

@@ -298,6 +298,7 @@ def test_progress_ends_at_one(connection: Any, tmp_path: Path) -> None:
     shares: list[float] = []
     write(connection, GROWING, tmp_path, Output(TARGET), GROWING_COLUMNS, shares.append)
     assert 1.0 == shares[-1]
+    assert sorted(shares) == shares
 
 
 @pytest.mark.parametrize("form", ["parquet", "csv"])
