@@ -2,6 +2,7 @@
 
 import datetime as dt
 import sqlite3
+import traceback
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -176,9 +177,26 @@ def test_a_variable_that_is_not_set() -> None:
         source.resolve({})
 
 
-def test_an_unknown_driver() -> None:
-    with pytest.raises(ConfigError, match="not understood"):
-        Database("nosuch://host/db", "t").resolve({})
+@pytest.mark.parametrize(
+    ("url", "message"),
+    [
+        ("nosuch://host/db", "nosuch"),
+        ("postgresql://host:port/db", "'port'"),
+        ("mysql+nosuch://host/db", "nosuch"),
+    ],
+)
+def test_an_unknown_driver_or_port(url: str, message: str) -> None:
+    with pytest.raises(ConfigError, match=f"is not understood: .*{message}"):
+        Database(url, "t").resolve({})
+
+
+@pytest.mark.parametrize("name", ["password", "sslpassword"])
+def test_a_secret_in_the_query_is_a_whole_value(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TADKA_TEST_PASSWORD", "very&secret=x#y %41")
+    url = f"postgresql://u@127.0.0.1:1/db?{name}=$TADKA_TEST_PASSWORD"
+    with pytest.raises(DataError, match="Connection refused") as caught:
+        Database(url, "t").resolve({})
+    assert "secret=" not in "".join(traceback.format_exception(caught.value))
 
 
 @pytest.fixture

@@ -3,6 +3,7 @@
 import dataclasses
 import datetime as dt
 import json
+import traceback
 from collections.abc import Iterator
 from contextlib import nullcontext
 from pathlib import Path
@@ -231,6 +232,22 @@ def test_topics_that_cannot_be_are_refused(given: dict[str, Any], message: str) 
 def test_an_option_that_librdkafka_does_not_know() -> None:
     with pytest.raises(ConfigError, match=r"no.such"):
         Kafka("a:1", "t", options={"no.such": "1"}).resolve(COLUMNS)
+
+
+@pytest.mark.parametrize("name", ["security.protocol", "sasl.oauthbearer.method"])
+def test_a_secret_in_the_wrong_place_is_not_shown(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TADKA_TEST_PASSWORD", "very-secret")
+    source = Kafka("a:1", "t", options={name: "$TADKA_TEST_PASSWORD"})
+    with pytest.raises(ConfigError, match=r'Invalid value "\$TADKA_TEST_PASSWORD"') as caught:
+        source.resolve(COLUMNS)
+    assert "very-secret" not in "".join(traceback.format_exception(caught.value))
+
+
+def test_the_address_of_a_server_of_tokens_is_no_secret() -> None:
+    options = {"sasl.oauthbearer.token.endpoint.url": "https://a/token"}
+    assert Kafka("a:1", "t", options=options).options == options
 
 
 def test_times_are_asked_of_the_brokers(servers: str, clicks: str) -> None:

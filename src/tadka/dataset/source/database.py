@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from urllib.parse import parse_qsl, quote, urlsplit
+from urllib.parse import parse_qsl, quote, urlencode, urlsplit
 
 from tadka.core.error import ConfigError, DataError, NotFound
 from tadka.core.extra import require
@@ -160,24 +160,35 @@ class Database(Source):
     @contextmanager
     def _connected(self) -> Iterator[Any]:
         sqlalchemy = require("sqlalchemy", extra="database")
-        where, url, password = f"Database {self.url!r}", self.url, urlsplit(self.url).password
-        if password:  # as URLs have it: it may hold @, : and %
-            url = url.replace(f":{password}@", f":{quote(expand(password, where), safe='')}@", 1)
-        scheme, _, rest = expand(url, where).partition("://")
+        scheme, _, rest = self._expanded().partition("://")
         if _DRIVERS.get(scheme) is not None:
             require("psycopg", extra="database")
         try:
             engine = sqlalchemy.create_engine(
                 f"{_DRIVERS.get(scheme, scheme)}://{rest}", poolclass=sqlalchemy.pool.NullPool
             )
+        except (sqlalchemy.exc.ArgumentError, ValueError, ImportError) as error:
+            raise ConfigError(f"Database URL {self.url!r} is not understood: {error}.") from error
+        try:
             with engine.connect() as connection:
                 yield connection
-        except sqlalchemy.exc.ArgumentError as error:
-            raise ConfigError(f"Database URL {self.url!r} is not understood: {error}.") from error
         except sqlalchemy.exc.SQLAlchemyError as error:
             # its own text would hold the URL with the password, that of the driver does not
             reason = str(getattr(error, "orig", None) or error).strip().split("\n")[0]
             raise DataError(f"Database {self.url!r} cannot be read: {reason}.") from error
+
+    def _expanded(self) -> str:
+        """The URL with the values of variables, as URLs have them: they may hold @, & and %."""
+        where = f"Database {self.url!r}"
+        address, mark, query = self.url.partition("?")
+        password = urlsplit(self.url).password
+        if password:
+            quoted = quote(expand(password, where), safe="")
+            address = address.replace(f":{password}@", f":{quoted}@", 1)
+        if "$" in query:
+            given = parse_qsl(query, keep_blank_values=True)
+            query = urlencode([(name, expand(value, where)) for name, value in given])
+        return expand(address, where) + mark + query
 
     def _reflected(self, connection: Any, columns: Columns) -> Any:
         """The table as the database describes it."""

@@ -12,7 +12,7 @@ from tadka.core.error import ConfigError, DataError, NotFound
 from tadka.core.extra import require
 from tadka.dataset.source.listing import Columns, InputFile, Keep, Listing, Source, schema_of
 from tadka.dataset.source.rows import first_bad, json_batch
-from tadka.dataset.source.secret import expand, is_secret, refuse_literal
+from tadka.dataset.source.secret import conceal, expand, is_secret, refuse_literal
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -187,20 +187,27 @@ class Kafka(Source):
                     "auto.offset.reset": "error",
                     "enable.partition.eof": True,
                     "bootstrap.servers": self.servers,
-                    "error_cb": lambda error: errors.append(error.str()),
+                    "error_cb": lambda error: errors.append(self._concealed(error.str())),
                 }
             )
         except kafka.KafkaException as error:
-            raise ConfigError(f"{where}: {error.args[0].str()}.") from error
+            # without the error itself, which would show the values
+            raise ConfigError(f"{where}: {self._told(error)}.") from None
         try:
             yield consumer, errors
         except kafka.KafkaException as error:
             why = f" ({errors[-1]})" if errors else ""
             raise DataError(
-                f"{where} at {self.servers!r} cannot be read: {error.args[0].str()}{why}."
-            ) from error
+                f"{where} at {self.servers!r} cannot be read: {self._told(error)}{why}."
+            ) from None
         finally:
             consumer.close()
+
+    def _told(self, error: Any) -> str:
+        return self._concealed(error.args[0].str())
+
+    def _concealed(self, message: str) -> str:
+        return conceal(message, map(str, (self.options or {}).values()))
 
     def _ranges(self, consumer: Any) -> dict[int, tuple[int, int]]:
         """First and last offset (not taken) of each partition."""

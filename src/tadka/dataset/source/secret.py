@@ -5,10 +5,12 @@ A definition goes into YAML and into the manifest of each version, where no pass
 
 import os
 import re
+from collections.abc import Iterable
 
 from tadka.core.error import ConfigError
 
 _VARIABLE = re.compile(r"\$(?:\{(\w+)\}|(\w+))")
+_LEAST_SECRET = 4  # characters; shorter values are parts of ordinary words
 
 
 def expand(text: str, where: str) -> str:
@@ -31,6 +33,20 @@ def expand(text: str, where: str) -> str:
     return _VARIABLE.sub(value, text)
 
 
+def conceal(message: str, texts: Iterable[str]) -> str:
+    """A message of a library with the names of environment variables in place of their values.
+
+    Args:
+        message: That a library made of expanded texts.
+        texts: With `$NAME`, as `expand` takes them.
+    """
+    for found in _VARIABLE.finditer(" ".join(texts)):
+        value = os.environ.get(found.group(1) or found.group(2), "")
+        if len(value) >= _LEAST_SECRET:
+            message = message.replace(value, found.group())
+    return message
+
+
 def is_secret(name: str) -> bool:
     """Whether an option of that name holds what nobody else may read.
 
@@ -38,6 +54,8 @@ def is_secret(name: str) -> bool:
         name: Of an option of a driver: `"sslpassword"`, `"ssl.key.pem"`.
     """
     name = name.casefold()
+    if name.endswith(".url"):  # of the server that gives tokens
+        return False
     is_key = name.endswith((".pem", ".key")) and "certificate" not in name
     return is_key or any(
         word in name for word in ("password", "secret", "token", "oauthbearer.config")
