@@ -265,6 +265,12 @@ def verify(
         keep: Which partitions are wanted; all where none is given.
     """
     level = min(old.level, level, key=LEVELS.index)
+    if not old.files and old.snapshot is None:
+        reason = (
+            f"Nothing is recorded of {old.root!r} that could be compared: what a table of Spark's "
+            "catalog holds, Spark alone knows. Read its files, Delta(...) or Iceberg(...) instead."
+        )
+        return Comparison("unreadable", level, reasons=[reason])
     try:
         listing = source.resolve(columns, keep)
         return compare(old, take(listing, level, source=source, columns=columns))

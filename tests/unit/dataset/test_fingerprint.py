@@ -21,6 +21,7 @@ from tadka.dataset import fingerprint
 from tadka.dataset.expression import Column
 from tadka.dataset.fingerprint import LEVELS, Fingerprint, compare, take, verify
 from tadka.dataset.kind import DATE, INT
+from tadka.dataset.source.catalog import Catalog
 from tadka.dataset.source.files import Files
 from tadka.dataset.source.footer import footers
 from tadka.dataset.source.listing import Columns, InputFile, Keep, Listing, Source
@@ -273,6 +274,15 @@ def test_a_table_known_by_its_snapshot_alone() -> None:
     assert compare(old, old).status == "no difference seen"
     assert compare(old, new).reasons == ["The table is at '2', not at '1' any more."]
     assert compare(old, new).status == "changed"
+
+
+@pytest.mark.parametrize("level", LEVELS)
+def test_of_a_table_in_a_catalog_nothing_is_claimed(level: str) -> None:
+    source = Catalog("db.t")
+    old = take(source.resolve(COLUMNS), level)
+    found = verify(old, source, COLUMNS, level=level)
+    assert found.status == "unreadable"
+    assert "Nothing is recorded of 'db.t'" in found.reasons[0]
 
 
 def test_an_unknown_level() -> None:
