@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from tadka.core.error import ConfigError
+from tadka.dataset.check.config import KINDS
 from tadka.dataset.definition import Definition
 from tadka.dataset.document import to_config
 from tadka.dataset.kind import named_kind
@@ -34,7 +35,7 @@ def to_python(definition: Definition) -> str:
         definition: Of any dataset, whose names are names of Python.
 
     Raises:
-        ConfigError: A name is none, or a check is a function of the user's.
+        ConfigError: A name is none, or hides another one, or a check is the user's own.
     """
     return _Writer(to_config(definition)).text()
 
@@ -48,6 +49,7 @@ class _Writer:
     def text(self) -> str:
         tables = [self._table(name, each) for name, each in self._config["tables"].items()]
         dataset = self._dataset()
+        self._refuse_hidden()
         imports = []
         names = sorted({"date", "datetime", "timedelta"} & self._modules)
         if names:
@@ -57,6 +59,16 @@ class _Writer:
         public = "".join(f"{_INDENT}{name},\n" for name in sorted(self._used))
         imports += ["", f"from tadka.dataset import (\n{public})"]
         return "\n\n\n".join(["\n".join(imports).lstrip("\n"), *tables, dataset]) + "\n"
+
+    def _refuse_hidden(self) -> None:
+        """Refuses what would hide a name of the module from what stands below it in the class."""
+        taken = {*self._used, *self._modules, *self._config["tables"]}
+        for name in (*self._config.get("parameters", {}), *self._config["relations"]):
+            if name in taken:
+                raise ConfigError(
+                    f"{name!r} is a name that the module has for something else; the definition "
+                    "lives on as YAML only, or with another name."
+                )
 
     # ------------------------------------------------------------ tables
 
@@ -71,7 +83,7 @@ class _Writer:
             kind = self._type(str(named_kind(text.removesuffix("?"), column)))
             kind += " | None" if text.endswith("?") else ""
             attribute, named = column, ""
-            if not _is_plain(column) or column in RESERVED or column.startswith("_"):
+            if not _is_attribute(column):
                 attribute = f"column_{len(lines)}_"
                 named = f" = Named({column!r})"
                 self._used.add("Named")
@@ -179,10 +191,10 @@ class _Writer:
     def _check(self, given: Mapping[str, Any]) -> str:
         values = dict(given)
         kind = values.pop("check")
-        if kind == "Custom":
+        if kind == "Custom" or kind not in KINDS:
             raise ConfigError(
-                f"Check {values.get('function')!r} is a function of its own module; its definition "
-                "is Python already, or lives on as YAML."
+                f"Check {values.get('function', kind)!r} is Python of its own module; its "
+                "definition is Python already, or lives on as YAML."
             )
         self._used.add(kind)
         options: list[str] = []
@@ -215,12 +227,17 @@ class _Names(ast.NodeTransformer):
     def visit_Name(self, node: ast.Name) -> ast.AST:
         if not self._table:
             return node
-        return ast.Attribute(ast.Name(self._table, ast.Load()), node.id, ast.Load())
+        if _is_attribute(node.id):
+            return ast.Attribute(ast.Name(self._table, ast.Load()), node.id, ast.Load())
+        return self._column(node.id)
 
     def visit_Attribute(self, node: ast.Attribute) -> ast.AST:
+        """What is no method: a parameter, or a column of rows."""
         if isinstance(node.value, ast.Name) and node.value.id == "parameters":
             return ast.Name(node.attr, ast.Load())
-        return self.generic_visit(node)
+        if _is_attribute(node.attr):
+            return node
+        return ast.Subscript(node.value, ast.Constant(node.attr), ast.Load())
 
     def visit_Call(self, node: ast.Call) -> ast.AST:
         function = node.func
@@ -230,10 +247,18 @@ class _Names(ast.NodeTransformer):
             if function.id == "microseconds":
                 node.keywords, node.args = [ast.keyword("microseconds", node.args[0])], []
             if function.id == "column":
-                columns = ast.Attribute(ast.Name(self._table, ast.Load()), "columns", ast.Load())
-                return ast.Subscript(columns, node.args[0], ast.Load())
+                assert isinstance(node.args[0], ast.Constant)
+                return self._column(node.args[0].value)
             return node
-        return self.generic_visit(node)
+        assert isinstance(function, ast.Attribute)
+        node.args = [self.visit(argument) for argument in node.args]
+        node.func = ast.Attribute(self.visit(function.value), function.attr, ast.Load())
+        return node
+
+    def _column(self, name: Any) -> ast.expr:
+        """A column of the table by its name, where it is no attribute."""
+        columns = ast.Attribute(ast.Name(self._table, ast.Load()), "columns", ast.Load())
+        return ast.Subscript(columns, ast.Constant(name), ast.Load())
 
     def _function(self, name: str) -> ast.expr:
         if name in ("date", "time", "utc"):
@@ -251,6 +276,11 @@ class _Names(ast.NodeTransformer):
 
 def _is_plain(name: str) -> bool:
     return name.isidentifier() and not keyword.iskeyword(name)
+
+
+def _is_attribute(name: str) -> bool:
+    """Whether a column can be an attribute of tables and of rows."""
+    return _is_plain(name) and name not in RESERVED and not name.startswith("_")
 
 
 def _name(name: str) -> str:

@@ -3,6 +3,7 @@
 import datetime as dt
 import pickle
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -585,6 +586,15 @@ ALL = [
 ]
 
 
+@dataclass(frozen=True)
+class Even(Check):
+    """A check of one's own."""
+
+    within: dt.timedelta
+    names: tuple[str, ...] = ()
+    seen: int = field(default=0, init=False)
+
+
 class TestConfig:
     @pytest.mark.parametrize("check", ALL, ids=lambda check: check.name)
     def test_the_way_back_gives_an_equal_check(
@@ -614,6 +624,9 @@ class TestConfig:
             ({"check": "RowCount", "min": "5"}, "checks.0 of kind RowCount is not understood: "),
             ({"check": "Custom", "function": "os:nothing"}, "checks.0.function is 'os:nothing'"),
             ({"check": "Custom", "function": "os"}, "checks.0.function is 'os'; it must be"),
+            ({"check": "os:sep"}, "checks.0.check is 'os:sep', which is no class below Check."),
+            ({"check": "os:Nothing"}, "checks.0.check is 'os:Nothing', which cannot be found"),
+            ({"check": f"{__name__}:Even", "odd": 1}, ".odd is not known to "),
             ({"check": "Custom", "function": "os:sep"}, "it must be a function"),
             ({"check": "Custom", "function": "no_such_:x"}, "cannot be found: No module"),
         ],
@@ -627,8 +640,31 @@ class TestConfig:
     def test_a_function_without_a_name_has_no_way_back(self) -> None:
         given = Custom(lambda _: None).to_config()
 
-        with pytest.raises(ConfigError, match="define it with def at the top of a module"):
+        with pytest.raises(ConfigError, match="define it at the top of a module"):
             check_from_config(given)
+
+    def test_a_class_of_ones_own_is_found_in_its_module(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(Even, "__module__", "os.path")
+        monkeypatch.setattr("os.path.Even", Even, raising=False)
+        check = Even(within=dt.timedelta(hours=1), names=("a", "b"), on_fail="warn")
+
+        given = read_yaml(write_yaml(check.to_config()))
+
+        assert {"check": "os.path:Even", "within_s": 3600.0, "names": ["a", "b"]} == {
+            key: value for key, value in given.items() if key != "on_fail"
+        }
+        back = check_from_config(given)
+        assert check == back
+        assert hash(check) == hash(back)
+
+    def test_a_class_inside_a_function_has_no_way_back(self) -> None:
+        class Inner(Check):
+            pass
+
+        with pytest.raises(ConfigError, match="define it at the top of a module"):
+            check_from_config(Inner().to_config())
 
 
 HOSTILE: dict[str, list[Any]] = {

@@ -1,6 +1,9 @@
 """R11: definitions go to YAML and back, and to Python and back, and stay what they are."""
 
 import datetime as dt
+import keyword
+import types
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +14,7 @@ from hypothesis import strategies as st
 
 from tadka.core.document import read_yaml
 from tadka.core.error import ConfigError, NotFound
+from tadka.dataset.check.check import Check
 from tadka.dataset.check.custom import CheckedOutput, Custom
 from tadka.dataset.check.inputs import Fresh, Matched
 from tadka.dataset.check.rows import RowCount, Unique
@@ -25,7 +29,8 @@ from tadka.dataset.schema import Named, Partition
 from tadka.dataset.script import to_python
 from tadka.dataset.source.kafka import Kafka
 from tadka.dataset.split import by_hash, by_time
-from tadka.dataset.table import Table
+from tadka.dataset.table import RESERVED, Table
+from tests.unit.dataset import public
 
 TEXTS = [
     "no",
@@ -75,6 +80,11 @@ class Ad(Table, source="ads.csv"):
 def custom_check(output: CheckedOutput) -> str | None:
     del output
     return None
+
+
+@dataclass(frozen=True)
+class OwnCheck(Check):
+    least: int
 
 
 class Train(Dataset):
@@ -287,6 +297,74 @@ def test_days_in_checks_and_empty_defaults_come_back() -> None:
 
     assert digest_of(Kept.definition) == digest_of(back.definition)
     assert "" == getattr(back.definition.parameters["name"].default, "value", None)
+
+
+def written(definition: Any) -> dict[str, Any]:
+    """What the Python of a definition defines when it runs."""
+    text = to_python(definition)
+    text = text.replace("from tadka.dataset import", "from tests.unit.dataset.public import")
+    space: dict[str, Any] = {"__name__": "written"}
+    exec(compile(text, "written.py", "exec"), space)
+    return space
+
+
+# names that attributes of tables, rows and expressions have, and those of texts and of Python
+TAKEN = sorted({*RESERVED, *dir(Column), *keyword.kwlist, *dir(public), "parameters", "utc"})
+
+
+@pytest.mark.parametrize("name", TAKEN)
+def test_a_column_may_be_called_as_anything_else_is(name: str) -> None:
+    body = {"__annotations__": {"odd": Column[int], "at": Column[Utc]}, "odd": Named(name)}
+    options = {"source": "odd.parquet", "time": "at"}
+    odd: Any = types.new_class("OddTable", (Table,), options, lambda space: space.update(body))
+    column = odd.columns[name]
+    least = Parameter(int)
+    imp = odd.where((column > least) & ~column.is_null() | column.is_in([1, 2]))
+    recent = odd.last(days(1), on={name: imp[name] + 1})
+    made = {
+        "least": least,
+        "imp": imp,
+        "rows": imp,
+        "recent": recent,
+        "features": {
+            name: imp[name],
+            "n": recent.count(),
+            "sum": recent[name].sum() + imp[name].coalesce(0),
+        },
+        "split": by_hash(imp[name], salt="", train=1.0),
+    }
+    definition = type("Odd", (Dataset,), made).definition  # type: ignore[attr-defined]
+
+    assert to_config(definition) == to_config(from_yaml(to_config(definition)).definition)
+    assert to_config(definition) == to_config(written(definition)["Odd"].definition)
+
+
+@pytest.mark.parametrize("name", ["days", "Shown", "Column"])
+def test_python_in_which_one_name_would_hide_another_is_refused(name: str) -> None:
+    shown = Shown.all()
+    again = Shown.last(days(1), on="user")
+    made = {
+        "imp": shown,
+        name: again,
+        "rows": shown,
+        "features": {"n": again.count(), "next": shown.at + days(1)},
+    }
+    definition = type("Hidden", (Dataset,), made).definition  # type: ignore[attr-defined]
+
+    with pytest.raises(ConfigError, match=f"'{name}' is a name that the module has for something"):
+        to_python(definition)
+
+
+def test_checks_of_ones_own_are_python_already() -> None:
+    with pytest.raises(ConfigError, match="custom_check' is Python of its own module"):
+        to_python(ByTime.definition)
+    config = to_config(ByTime.definition)
+    config["checks"] = [{"check": f"{__name__}:OwnCheck", "least": 3}]
+    definition = from_yaml(config).definition
+    assert config == to_config(definition)
+    assert (OwnCheck(3),) == definition.checks
+    with pytest.raises(ConfigError, match="OwnCheck' is Python of its own module"):
+        to_python(definition)
 
 
 @pytest.mark.parametrize("doc", ['Says "hi"', "Back\\slash", 'Three """ of them', "two\n\nlines"])

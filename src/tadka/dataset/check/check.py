@@ -312,11 +312,17 @@ class Check:
         raise NotImplementedError
 
     def to_config(self) -> dict[str, Any]:
-        """What YAML says of it; `check_from_config` is the way back."""
-        given: dict[str, Any] = {"check": type(self).__name__}
+        """What YAML says of it; `check_from_config` is the way back.
+
+        A class of one's own is named `module:Class`.
+        """
+        cls = type(self)
+        is_own = cls.__module__.rpartition(".")[0] != __package__
+        kind = f"{cls.__module__}:{cls.__qualname__}" if is_own else cls.__name__
+        given: dict[str, Any] = {"check": kind}
         for item in dataclasses.fields(self):
             value = getattr(self, item.name)
-            if value == item.default:
+            if value == item.default or not item.init:
                 continue
             if isinstance(value, dt.timedelta):
                 given[f"{item.name}_s"] = value.total_seconds()

@@ -71,17 +71,28 @@ def load_function(path: str, where: str) -> Callable[[CheckedOutput], str | None
     Raises:
         ConfigError: There is none.
     """
-    if "<" in path:
-        raise ConfigError(
-            f"{where} is {path!r}, a function inside another or without a name, which YAML cannot "
-            "give; define it with def at the top of a module."
-        )
-    found: Any = None
-    try:
-        if ":" in path:
-            found = pkgutil.resolve_name(path)
-    except (ImportError, AttributeError, ValueError) as error:
-        raise ConfigError(f"{where} is {path!r}, which cannot be found: {error}.") from error
+    found = load_named(path, where) if ":" in path else None
     if not callable(found):
         raise ConfigError(f"{where} is {path!r}; it must be a function, as 'module:function'.")
     return cast(Callable[[CheckedOutput], str | None], found)
+
+
+def load_named(path: str, where: str) -> Any:
+    """What a module has under a name.
+
+    Args:
+        path: `module:name`.
+        where: The key, for messages.
+
+    Raises:
+        ConfigError: There is none.
+    """
+    if "<" in path:
+        raise ConfigError(
+            f"{where} is {path!r}, which stands inside a function or has no name, so that YAML "
+            "cannot give it; define it at the top of a module."
+        )
+    try:
+        return pkgutil.resolve_name(path)
+    except (ImportError, AttributeError, ValueError) as error:
+        raise ConfigError(f"{where} is {path!r}, which cannot be found: {error}.") from error
