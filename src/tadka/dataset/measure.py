@@ -19,6 +19,7 @@ from tadka.dataset.rowhash import RowHash, column_keys, digest_piece, normalised
 from tadka.dataset.sample import LeastRows
 from tadka.dataset.source.listing import InputFile
 from tadka.dataset.source.rows import read_rows
+from tadka.dataset.source.template import NULL_FOLDER
 from tadka.dataset.statistic import ColumnStatistics, Tally, estimate_distinct, statistics
 from tadka.storage.tabular import open_binary, parsing, project
 from tadka.storage.uri import stat
@@ -33,7 +34,6 @@ _SPREAD_ROWS = 16_384  # drawn evenly, from which frequent values and histograms
 _SAMPLE_BYTES = 64 << 20
 _BATCH_ROWS = 1 << 16
 _GROUPS_AT_ONCE = 4  # row groups of one task
-_NULL_FOLDER = "__HIVE_DEFAULT_PARTITION__"
 
 
 @dataclass(frozen=True)
@@ -357,7 +357,7 @@ def _constant(uri: str, column: OutputColumn, num_rows: int) -> "pa.Array":
     texts = [name[len(start) :] for name in names if name.startswith(start)]
     if not texts:
         raise DataError(f"File {uri!r} lies in no folder {column.name + '=...'!r}.")
-    if texts[-1] == _NULL_FOLDER:
+    if texts[-1] == NULL_FOLDER:
         return pa.nulls(num_rows, column.kind.arrow)
     try:
         value = pa.array([texts[-1]]).cast(column.kind.arrow)

@@ -7,7 +7,6 @@ that the path of the table, with another root, finds them; `inputs.json`, writte
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
@@ -18,6 +17,7 @@ from tadka.dataset.source.files import Files
 from tadka.dataset.source.listing import InputFile, Listing
 from tadka.dataset.source.source import from_config
 from tadka.dataset.source.template import Template
+from tadka.dataset.thread import in_threads
 from tadka.storage.publish import publish_file
 from tadka.storage.uri import join, reading, resolve
 
@@ -55,8 +55,7 @@ def pin(version: "Version") -> dict[str, str]:
     for name, listing in listings.items():
         folder = f"inputs/{quote(name, safe='')}"
         copies = [(file, f"{folder}/{_below(file.uri, listing.root)}") for file in listing.files]
-        with ThreadPoolExecutor(_NUM_THREADS) as pool:
-            files = list(pool.map(lambda pair: _copied(version, *pair), copies))
+        files = in_threads(lambda pair: _copied(version, *pair), copies, _NUM_THREADS)
         record["tables"][name] = {
             "path": "/".join([folder, *_rest(sources[name].path, listing)]),
             "files": files,
@@ -110,9 +109,10 @@ def verify_pinned(version: "Version", level: str) -> Comparison | None:
             return f"has {num_bytes:,} bytes instead of {file['num_bytes']:,}"
         return "has other content" if is_deep and found != file["sha256"] else None
 
-    with ThreadPoolExecutor(_NUM_THREADS) as pool:
-        found = dict(zip((file["path"] for file in files), pool.map(reason, files), strict=True))
-    changed = {path: said for path, said in found.items() if said is not None}
+    told = zip(
+        (file["path"] for file in files), in_threads(reason, files, _NUM_THREADS), strict=True
+    )
+    changed = {path: said for path, said in told if said is not None}
     if changed:
         reasons = tuple(f"{path} {said}" for path, said in changed.items())
         return Comparison("changed", level, files=list(changed), reasons=reasons)

@@ -3,7 +3,6 @@
 import os
 import stat
 from collections.abc import Iterable, Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -13,6 +12,7 @@ from tadka.core.error import ConfigError, DataError, NotFound
 from tadka.dataset.source.listing import Columns, InputFile, Keep, Listing, Source
 from tadka.dataset.source.rows import read_rows
 from tadka.dataset.source.template import Level, Names, Template, text_of
+from tadka.dataset.thread import in_threads
 from tadka.storage.uri import is_local, reading, resolve, version_of
 
 if TYPE_CHECKING:
@@ -288,9 +288,10 @@ class _Walk:
     ) -> Iterable[tuple[_Place, list[_Entry]]]:
         if self._is_local or len(places) < 2:
             return ((place, self._list(place.path, with_files=with_files)) for place in places)
-        with ThreadPoolExecutor(_NUM_LISTERS) as pool:
-            listed = pool.map(lambda p: self._list(p.path, with_files=with_files), places)
-            return list(zip(places, listed, strict=True))
+        listed = in_threads(
+            lambda place: self._list(place.path, with_files=with_files), places, _NUM_LISTERS
+        )
+        return list(zip(places, listed, strict=True))
 
     def _list(self, folder: str, *, with_files: bool) -> list[_Entry]:
         try:

@@ -19,9 +19,8 @@ from tadka.core.error import ConfigError, DataError
 from tadka.dataset.expression import Column
 from tadka.dataset.kind import DATE, STRING, TIME, UTC, Kind
 
-_NULL = "__HIVE_DEFAULT_PARTITION__"  # what Hive, Spark and Arrow call a folder of nulls
+NULL_FOLDER = "__HIVE_DEFAULT_PARTITION__"  # what Hive, Spark and Arrow call a folder of nulls
 _DIRECTIVES = {"%Y": 4, "%m": 2, "%d": 2, "%H": 2, "%M": 2, "%S": 2, "%j": 3}  # digits of each
-_PLAIN = {"date": r"\d{4}-\d\d-\d\d", "bool": "true|false|True|False"}
 _FIELD = re.compile(r"\{\{|\}\}|\{([^{}:]*)(?::([^{}]*))?\}|[{}]")
 
 
@@ -154,10 +153,10 @@ class Template:
                     f"Partition {name!r} has no place in the path {self.shown!r}; write "
                     f"{name}={{{name}}} where its value stands."
                 )
-            if kind.is_float or kind.item is not None or kind.name == "bytes":
+            if kind.name not in ("string", "date", "time", "utc") and not kind.is_int:
                 raise ConfigError(
                     f"Partition {name!r} is {kind}; a path holds numbers without a fraction, text, "
-                    "dates, times and booleans."
+                    "dates and times."
                 )
             pieces = [p for level in self.levels for p in level.values if p.name == name]
             if pieces[0].directive:
@@ -254,14 +253,12 @@ def value_of(pieces: tuple[tuple[str, str], ...], kind: Kind) -> Any:
         moment = dt.datetime.strptime(" ".join(text for _, text in pieces), form)  # noqa: DTZ007
     else:
         text = pieces[0][1]
-        if text == _NULL:
+        if text == NULL_FOLDER:
             return None
         if kind == STRING:
             return text
         if kind.is_int:
             return int(text)
-        if kind.name == "bool":
-            return text.lower() == "true"
         moment = dt.datetime.fromisoformat(text)
     if kind == DATE:
         return moment.date()
@@ -278,12 +275,12 @@ def text_of(values: Mapping[str, Any]) -> str:
     Args:
         values: By column.
     """
-    return "/".join(f"{name}={_NULL if v is None else _plain(v)}" for name, v in values.items())
+    return "/".join(
+        f"{name}={NULL_FOLDER if v is None else _plain(v)}" for name, v in values.items()
+    )
 
 
 def _plain(value: Any) -> str:
-    if isinstance(value, bool):
-        return str(value).lower()
     return value.isoformat() if isinstance(value, dt.date) else str(value)
 
 
@@ -294,8 +291,10 @@ def _shown(piece: Piece) -> str:
 def _form(piece: Piece, kind: Kind) -> str:
     if piece.directive:
         return rf"\d{{{_DIRECTIVES[piece.directive]}}}"
-    form = r"-?\d+" if kind.is_int else _PLAIN.get(kind.name, ".+?")
-    return f"{form}|{_NULL}"
+    form = r"\d{4}-\d\d-\d\d" if kind == DATE else ".+?"
+    if kind.is_int:
+        form = r"-?\d+"
+    return f"{form}|{NULL_FOLDER}"
 
 
 def _split(path: str, shown: str) -> list[list[str | Piece]]:
