@@ -4,7 +4,7 @@
 |---|---|---|
 | `listing` | names, sizes, times of change | a hint: a file copied anew looks changed |
 | `footer` | names, sizes, footers of Parquet, both ends of text files | "no difference seen" |
-| `content` | all bytes | "same" |
+| `content` | all bytes; of what is no file, all rows in any order | "same" |
 
 A value that changes in place may leave size and footer as they were, so only `content` says "same".
 """
