@@ -1,9 +1,11 @@
 """`tadka dataset`: check, plan and write training data by definition; look at what was written."""
 
 import json
+import re
 import sys
 from collections import Counter
 from contextlib import AbstractContextManager
+from datetime import timedelta
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
@@ -30,6 +32,7 @@ from tadka.storage.publish import publish_file
 FAILED = 1
 _FILE_WIDTH = 120
 
+_SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
 _NUMBERS = frozenset({"rows", "bytes", "files"})
 
 app = typer.Typer(
@@ -120,6 +123,23 @@ def parameters_of(words: list[str]) -> dict[str, str]:
             raise ConfigError(f"Parameter --{name} was given twice.")
         found[name] = value
     return found
+
+
+def age_of(text: str) -> timedelta:
+    """A span of time such as `12h`.
+
+    Args:
+        text: A whole number and s, m, h or d.
+
+    Raises:
+        ConfigError: It is something else.
+    """
+    found = re.fullmatch(r"([0-9]{1,9})([smhd])", text)
+    if found is None:
+        raise ConfigError(
+            f"--older-than is {text!r}; it must be a whole number with s, m, h or d, such as 12h."
+        )
+    return timedelta(seconds=int(found[1]) * _SECONDS[found[2]])
 
 
 @app.command(
@@ -342,6 +362,38 @@ def pin(out: _OUT, *, version: Annotated[str, _VERSION] = "latest") -> None:
     found = Store(out).version(version)
     found.pin()
     typer.echo(f"pinned   {found.path}")
+
+
+@app.command(
+    "clean",
+    epilog="""\b
+    Examples:
+      tadka dataset clean out/ctr --dry-run
+      tadka dataset clean out/ctr --older-than 12h --json""",
+)
+def clean(
+    out: _OUT,
+    *,
+    older_than: Annotated[
+        str, typer.Option(help="Only what nobody changed for so long, as 30m, 12h or 1d.")
+    ] = "1d",
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Show what would be removed; remove nothing.")
+    ] = False,
+    as_json: Annotated[bool, _JSON] = False,
+) -> None:
+    """Remove what killed processes left in a folder of versions; versions and tags stay.
+
+    What is young may belong to a process at work: say more than a write takes.
+    """
+    removed = Store(out).clean(older_than=age_of(older_than), is_dry=dry_run)
+    if as_json:
+        typer.echo(json.dumps({"removed": removed, "dry_run": dry_run}))
+        return
+    for path in removed:
+        typer.echo(f"{'would remove' if dry_run else 'removed'}  {path}")
+    if not removed:
+        typer.echo("nothing to remove")
 
 
 @app.command(

@@ -5,7 +5,6 @@ of the caller, where Ctrl-C arrives and where results are reported. The first ch
 the engine home; the other checks go on, so that all failures are listed in one error.
 """
 
-import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -28,6 +27,7 @@ from tadka.dataset.intake import Cancelled, Intake
 from tadka.dataset.leakage import check_bound
 from tadka.dataset.plan import Plan, plan_of
 from tadka.dataset.query import select, source
+from tadka.dataset.scratch import scratch_folder
 from tadka.dataset.sql.choice import dialect_of
 from tadka.dataset.start import Start
 from tadka.dataset.store import Store
@@ -67,7 +67,9 @@ def session(
             that to each check.
         spark: A SparkSession to work in; its options and views stay as they are, and it is not
             stopped. By default one is made.
-        scratch: Folder for what is not kept; the system's unless given.
+        scratch: Folder for what is not kept, copies of inputs that are no Parquet and what does not
+            fit into memory, say; the system's unless given. Spark puts aside what it shuffles where
+            its own `spark.local.dir` says.
         progress: As in `tadka.core`.
         on_result: Called with the result of each check as it arrives.
         **parameters: Of the dataset.
@@ -76,7 +78,8 @@ def session(
         The session, until the end of the block.
 
     Raises:
-        ConfigError: The definition or its parameters are wrong, or would leak; nothing has started.
+        ConfigError: The definition or its parameters are wrong, or would leak, or no scratch folder
+            can be made; nothing has started.
         CheckFailed: Checks failed; all failures are listed.
         MissingExtra: The engine is not installed.
     """
@@ -84,13 +87,8 @@ def session(
     if on_fail not in (None, *ON_FAIL):
         raise ConfigError(f"on_fail is {on_fail!r}; it must be 'raise', 'warn' or None.")
     bound = _bound(dataset, engine, parameters)
-    with (
-        Progress(progress) as shown,
-        tempfile.TemporaryDirectory(
-            prefix="tadka-", dir=scratch, ignore_cleanup_errors=True
-        ) as folder,
-    ):
-        made = make_engine(engine, spark=spark, scratch=Path(folder))
+    with Progress(progress) as shown, scratch_folder(scratch) as folder:
+        made = make_engine(engine, spark=spark, scratch=folder)
         start = Start(made)
 
         def report(result: CheckResult) -> None:
@@ -103,9 +101,7 @@ def session(
         results = Results(definition.name, on_fail=on_fail, report=report)
         opened: list[Session] = []
         try:
-            opened.append(
-                _opened(bound, start, made, Path(folder), results, shown, dataset.__module__)
-            )
+            opened.append(_opened(bound, start, made, folder, results, shown, dataset.__module__))
             yield opened[0]
         except BaseException:  # KeyboardInterrupt too: a query that runs is of no use; raised on
             start.interrupt()

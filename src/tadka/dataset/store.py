@@ -246,14 +246,20 @@ class Store:
             raise NotFound(f"Store {self.path!r} has no tag {tag!r}.")
         self._remove(f"tags/{tag}.json")
 
-    def clean(self, *, older_than: timedelta = timedelta(days=1)) -> list[str]:
+    def clean(
+        self, *, older_than: timedelta = timedelta(days=1), is_dry: bool = False
+    ) -> list[str]:
         """Removes what killed processes left: folders without manifest, files that nobody names.
 
         Args:
             older_than: What was changed since then stays; it may belong to a process at work.
+            is_dry: Whether only to look, and remove nothing.
 
         Returns:
-            What was removed, below the path of the store.
+            What was, or would be, removed, below the path of the store.
+
+        Raises:
+            DataError: A manifest is damaged, or something cannot be removed.
         """
         self._file_system.invalidate_cache()
         found = [f"{folder}/{name}" for folder in ("versions", "tags")
@@ -277,7 +283,7 @@ class Store:
             ]
         before = _now() - older_than
         removed = [path for path in found if self._changed_at(path) <= before]
-        for path in removed:
+        for path in [] if is_dry else removed:
             self._remove(path)
         return sorted(removed)
 

@@ -161,6 +161,25 @@ def test_versions_differ(copy: Path) -> None:
     assert any((copy / "out/versions").glob("*/inputs/**/*.parquet"))
 
 
+def test_clean_removes_what_a_killed_write_left(place: Path, tmp_path: Path) -> None:
+    shutil.copytree(place / "out", tmp_path / "out")
+    left = tmp_path / "out/versions/.prepared.1-aa.tmp"
+    left.mkdir()
+    shown = "versions/.prepared.1-aa.tmp"
+
+    assert "nothing to remove\n" == run(tmp_path, "clean", "out").stdout  # it is young
+    dry = run(tmp_path, "clean", "out", "--older-than", "0s", "--dry-run")
+    assert f"would remove  {shown}\n" == dry.stdout
+    assert left.is_dir()
+    done = run(tmp_path, "clean", "out", "--older-than", "0s", "--json")
+    assert {"removed": [shown], "dry_run": False} == json.loads(done.stdout)
+    assert not left.exists()
+    assert (
+        run(place, "list", "out", "--json").stdout.replace(str(place), str(tmp_path))
+        == run(tmp_path, "list", "out", "--json").stdout
+    )
+
+
 def test_yaml_becomes_python_and_yaml_again(place: Path, tmp_path: Path) -> None:
     python = run(place, "from-yaml", "ctr.yaml")
     (tmp_path / "ctr.py").write_text(python.stdout)
@@ -184,6 +203,7 @@ def test_yaml_becomes_python_and_yaml_again(place: Path, tmp_path: Path) -> None
         (("check", "ctr", *PERIOD), "MODULE:CLASS"),
         (("show", "out", "--version", "last"), "'last'"),
         (("verify", "nowhere"), "nowhere"),
+        (("clean", "out", "--older-than", "1 day"), "--older-than is '1 day'"),
         (("write", "ctr.yaml", "out", *PERIOD, "--tag", "../up"), "../up"),
     ],
 )

@@ -378,7 +378,10 @@ def test_clean_spares_what_is_young(tmp_path: Path) -> None:
     assert [] == store.clean()
     long_ago = datetime(2020, 1, 1, tzinfo=UTC).timestamp()
     os.utime(aside[1], (long_ago, long_ago))
+    assert ["tags/.t.json.1-aa.tmp"] == store.clean(is_dry=True)
+    assert aside[1].exists()
     assert ["tags/.t.json.1-aa.tmp"] == store.clean()
+    assert not aside[1].exists()
     assert sorted(
         [f"versions/{aside[0].name}", f"versions/{version.id}/{inside.name}"]
     ) == store.clean(older_than=NO_AGE)
