@@ -264,7 +264,7 @@ class Stage:
         self._results[shared] = name
 
     def _final(self, aggregate: Aggregate[Any], branch: int, frame: tuple[str, str]) -> str:
-        """An aggregate made of calls over the frame, as `Dialect.aggregate_call` defines it."""
+        """An aggregate made of calls over the frame."""
         dialect, function, operand = self._dialect, aggregate.function, aggregate.operand
         if operand is None:
             one = self._value(branch, dialect.literal(Literal(1, INT)), dialect.type(INT))
@@ -306,7 +306,8 @@ class Stage:
             return self._call(f"{'avg' if function == 'mean' else 'sum'}({value})", *frame)
         if dialect.name != "spark":  # the sum itself has 128 bits
             return dialect.cast(self._call(f"sum({value})", *frame), INT)
-        # as in Spark's int_sum: a part of the sum may be too large where all of it is not
+        # a plain sum fails if a part of it does not fit, and which part is first is chance; the
+        # sums of the upper and the lower 32 bits do fit, and are put together at the end
         high = self._call(f"sum(shiftright({value}, 32))", *frame)
         low = self._call(f"sum({value} & 4294967295)", *frame)
         return f"(({high} + shiftright({low}, 32)) * 4294967296 + ({low} & 4294967295))"

@@ -105,10 +105,6 @@ class Dialect:
         """Whether a text begins with another, both SQL."""
         raise NotImplementedError
 
-    def int_sum(self, value: str) -> str:
-        """Sum of BIGINT as BIGINT; an error where the sum, not a part of it, does not fit."""
-        raise NotImplementedError
-
     def hexadecimal(self, value: str) -> str:
         """The number, BIGINT, that eight hexadecimal digits stand for."""
         raise NotImplementedError
@@ -140,45 +136,6 @@ class Dialect:
                 aggregate stands where none can, or something is divided by the constant 0.
         """
         return self._write(expression, Scope(column, parameters, aggregate))
-
-    def aggregate_call(
-        self,
-        aggregate: Aggregate[Any],
-        *,
-        column: Callable[[Column[Any]], str],
-        parameters: Mapping[str, Literal[Any]],
-    ) -> str:
-        """The SQL of an aggregate itself, to stand beside GROUP BY.
-
-        Args:
-            aggregate: Of rows of which the query has only those of the window.
-            column: The SQL of a column, of exactly the column's kind.
-            parameters: Values by name.
-
-        Raises:
-            ConfigError: As `expression` does for the operand.
-        """
-        if aggregate.operand is None:
-            return "count(*)"
-        value = self._write(aggregate.operand, Scope(column, parameters))
-        kind, function = aggregate.operand.kind, aggregate.function
-        if function == "count":
-            return f"count({value})"
-        if function == "count_distinct":
-            # 0.0 and -0.0 are one value, and NaN is one
-            return f"count(DISTINCT {self._plain_zero(value, kind)})"
-        if kind.is_float:
-            is_nan = self.is_nan(value)
-            if aggregate.drops_nan:
-                value = f"CASE WHEN NOT {is_nan} THEN {value} END"
-            else:
-                told = self.error(f"{aggregate} meets NaN; nan='drop' leaves it out.")
-                value = f"CASE WHEN {is_nan} THEN {told} ELSE {value} END"
-        if function in ("min", "max"):
-            return self._plain_zero(f"{function}({value})", kind)
-        if function == "sum" and kind.is_int:
-            return self.int_sum(value if kind == INT else self.cast(value, INT))
-        return f"{'avg' if function == 'mean' else 'sum'}({self.cast(value, FLOAT)})"
 
     def quote(self, name: str) -> str:
         """A name of a column, a table or a view, in quotes.
@@ -403,10 +360,6 @@ class Dialect:
         if kind.name == "bool":
             return f"CASE WHEN {text} THEN 'True' WHEN NOT {text} THEN 'False' END"
         return text if kind == STRING else self.cast(text, STRING)
-
-    def _plain_zero(self, text: str, kind: Kind) -> str:
-        """-0.0 made 0.0: which of the two a group shows is chance."""
-        return f"({text} + {self.literal(Literal(0.0, kind))})" if kind.is_float else text
 
     def _int(self, value: int) -> str:
         return self.literal(Literal(value, INT))

@@ -66,10 +66,6 @@ class DuckDB(Dialect):
     def starts_with(self, value: str, prefix: str) -> str:
         return f"starts_with({value}, {prefix})"
 
-    def int_sum(self, value: str) -> str:
-        # the sum itself has 128 bits
-        return self.cast(f"sum({value})", INT)
-
     def hexadecimal(self, value: str) -> str:
         return self.cast(f"'0x' || {value}", INT)
 

@@ -81,13 +81,6 @@ class Spark(Dialect):
     def starts_with(self, value: str, prefix: str) -> str:
         return f"startswith({value}, {prefix})"
 
-    def int_sum(self, value: str) -> str:
-        # a plain sum fails if a part of it does not fit, and which part is first is chance; the
-        # sums of the upper and the lower 32 bits do fit, and are put together at the end
-        high, low = f"sum(shiftright({value}, 32))", f"sum({value} & 4294967295)"
-        carried = f"({high} + shiftright({low}, 32))"
-        return f"({carried} * 4294967296 + ({low} & 4294967295))"
-
     def hexadecimal(self, value: str) -> str:
         return self.cast(f"conv({value}, 16, 10)", INT)
 

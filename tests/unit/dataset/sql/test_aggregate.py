@@ -1,34 +1,44 @@
-"""Aggregates on each engine."""
+"""Aggregates over windows on each engine, as the queries of datasets have them."""
 
+import datetime as dt
 import math
-from collections.abc import Mapping
-from pathlib import Path
+from collections.abc import Callable, Mapping
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from tadka.dataset.expression import Aggregate, Column, Relation
-from tadka.dataset.kind import DATE, FLOAT, INT, STRING, UTC, Kind
+from tadka.dataset.definition import Dataset
+from tadka.dataset.expression import Aggregate, Column, days, hours, seconds
+from tadka.dataset.kind import Utc
+from tadka.dataset.query import select
+from tadka.dataset.relation import Rows
+from tadka.dataset.table import Table
 from tests.unit.dataset.sql.engines import TestEngine
 from tests.unit.dataset.sql.hostile import MOST, arrow_of, is_same, plain
 
 NAN, INF = math.nan, math.inf
+MORNING = dt.datetime(2026, 1, 1, 6, tzinfo=dt.UTC)
 
 
-class Window(Relation):
-    alias = "w"
-    is_window = True
+class Event(Table, source="event.parquet", time="at"):
+    g: Column[str]
+    i: Column[int | None]
+    b: Column[np.int8 | None]
+    x: Column[float | None]
+    f: Column[np.float32 | None]
+    s: Column[str | None]
+    d: Column[dt.date | None]
+    u: Column[Utc | None]
+    at: Column[Utc]
 
 
-KINDS = {"i": INT, "b": Kind("int8"), "x": FLOAT, "f": Kind("float32"), "s": STRING}
-W: dict[str, Column[Any]] = {
-    name: Column(name, kind, relation=Window())
-    for name, kind in {**KINDS, "d": DATE, "u": UTC}.items()
-}
-for column in W.values():
-    column.relation = W["i"].relation
+class Group(Table, source="group.parquet", time="at"):
+    g: Column[str]
+    at: Column[Utc]
+
 
 # values of one column by group; every other column is null there
 GROUPS: dict[str, tuple[str, list[Any]]] = {
@@ -80,7 +90,7 @@ EXPECTED: dict[str, dict[str, Any]] = {
     },
     "only_nan": {"sum": ERROR, "sum drop": None, "mean drop": None, "max drop": None, "count": 2},
     "infinite": {"sum": INF, "mean": INF, "min": 1.0, "max": INF, "sum drop": INF},
-    "opposite": {"sum": NAN, "min": -INF, "max": INF},
+    "opposite": {"sum": ERROR, "mean": ERROR, "sum drop": NAN, "min": -INF, "max": INF},
     "narrow": {"sum": 16_777_217.5, "min": 0.5, "max": 16_777_216.0},
     "narrow_nan": {"max": ERROR, "max drop": 0.5, "min drop": 0.5, "sum drop": 0.5},
     "texts": {"count": 6, "count_distinct": 5, "min": "", "max": "😀"},
@@ -95,32 +105,45 @@ EXPECTED: dict[str, dict[str, Any]] = {
 
 
 @pytest.fixture(scope="module")
-def groups(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def groups(engine: TestEngine, tmp_path_factory: pytest.TempPathFactory) -> None:
+    """Views of a row for each group, and of events before it with the group's values."""
     rows = [(group, name, value) for group, (name, values) in GROUPS.items() for value in values]
     columns = {
         name: arrow_of([value if name == own else None for _, own, value in rows], column.kind)
-        for name, column in W.items()
+        for name, column in Event.columns.items()
+        if name not in ("g", "at")
     }
-    path = tmp_path_factory.mktemp("groups") / "rows.parquet"
-    pq.write_table(pa.table({"g": [group for group, _, _ in rows], **columns}), path)
-    return path
+    # at different times, so that sums come about step by step
+    times = [MORNING + seconds(number) for number in range(len(rows))]
+    tables = {
+        "Event": {"g": [group for group, _, _ in rows], **columns, "at": times},
+        "Group": {"g": [*GROUPS, "none"], "at": [MORNING + hours(1)] * (len(GROUPS) + 1)},
+    }
+    folder = tmp_path_factory.mktemp("groups")
+    for name, content in tables.items():
+        pq.write_table(pa.table(content), folder / f"{name}.parquet")
+        quoted = engine.dialect.quote(name)
+        scan = engine.scan(folder / f"{name}.parquet")
+        engine.execute(f"CREATE OR REPLACE TEMPORARY VIEW {quoted} AS SELECT * FROM {scan}")
 
 
-def _aggregate(name: str, function: str) -> Aggregate[Any]:
+def _aggregate(window: Rows, name: str, function: str) -> Aggregate[Any]:
     method, _, nan = function.partition(" ")
-    found: Aggregate[Any] = getattr(W[name], method)(**({"nan": nan} if nan else {}))
+    found: Aggregate[Any] = getattr(window[name], method)(**({"nan": nan} if nan else {}))
     return found
 
 
-def _sql(engine: TestEngine, aggregate: Aggregate[Any]) -> str:
-    return engine.dialect.aggregate_call(aggregate, column=engine.column, parameters={})
-
-
 def _answer(
-    engine: TestEngine, groups: Path, wanted: Mapping[str, Aggregate[Any]], where: str
+    engine: TestEngine, group: str, make: Callable[[Rows], Mapping[str, Aggregate[Any]]]
 ) -> dict[str, Any]:
-    selected = ", ".join(f"{_sql(engine, a)} AS c{k}" for k, a in enumerate(wanted.values()))
-    table = engine.query(f"SELECT {selected} FROM {engine.scan(groups)} WHERE {where}")
+    """What aggregates of a window give for the row of a group."""
+    row = Group.where(Group.g == group)
+    window = Event.last(days(1), on="g")
+    wanted = make(window)
+    body = {"row": row, "rows": row, "window": window, "features": dict(wanted)}
+    definition = type("Made", (Dataset,), body).definition  # type: ignore[attr-defined]
+    table = engine.query(select(definition.bind(), engine.dialect))
+    assert 1 == table.num_rows
     for aggregate, column in zip(wanted.values(), table.columns, strict=True):
         assert aggregate.kind.arrow == column.type, str(aggregate)
     return {
@@ -129,47 +152,57 @@ def _answer(
     }
 
 
+@pytest.mark.usefixtures("groups")
 @pytest.mark.parametrize("group", GROUPS)
-def test_an_aggregate_is_the_same_on_every_engine(
-    engine: TestEngine, groups: Path, group: str
-) -> None:
+def test_an_aggregate_is_the_same_on_every_engine(engine: TestEngine, group: str) -> None:
     name, _ = GROUPS[group]
     expected = {f: value for f, value in EXPECTED[group].items() if value is not ERROR}
-    wanted = {function: _aggregate(name, function) for function in expected}
 
-    found = _answer(engine, groups, wanted, f"g = '{group}'")
+    found = _answer(
+        engine, group, lambda window: {f: _aggregate(window, name, f) for f in expected}
+    )
 
     assert [] == [f"{f}: {found[f]}" for f in expected if not is_same(expected[f], found[f])]
     # a group shows 0.0, never -0.0
     assert all(math.copysign(1, x) == 1 for x in found.values() if x == 0 and isinstance(x, float))
 
 
+@pytest.mark.usefixtures("groups")
 @pytest.mark.parametrize(
     ("group", "function"),
     [(g, f) for g, values in EXPECTED.items() for f, value in values.items() if value is ERROR],
 )
-def test_an_overflow_and_nan_are_errors(
-    engine: TestEngine, groups: Path, group: str, function: str
-) -> None:
-    aggregate = _aggregate(GROUPS[group][0], function)
-    said = "nan='drop'" if "nan" in group else "(?i)overflow|out of range"
+def test_an_overflow_and_nan_are_errors(engine: TestEngine, group: str, function: str) -> None:
+    name, _ = GROUPS[group]
+    said = "nan='drop'" if name in "xf" else "(?i)overflow|out of range"
 
     with pytest.raises(engine.error, match=said):
-        _answer(engine, groups, {function: aggregate}, f"g = '{group}'")
+        _answer(engine, group, lambda window: {function: _aggregate(window, name, function)})
 
 
-def test_no_rows_give_null_and_counts_give_zero(engine: TestEngine, groups: Path) -> None:
+@pytest.mark.usefixtures("groups")
+def test_no_rows_give_null_and_counts_give_zero(engine: TestEngine) -> None:
     functions = ("count", "count_distinct", "sum", "mean", "min", "max")
-    wanted = {f"{f} {name}": _aggregate(name, f) for f in functions for name in ("i", "x", "f")}
-    wanted["rows"] = Aggregate("count", Window(), None, INT)
 
-    found = _answer(engine, groups, wanted, "g = 'none'")
+    found = _answer(
+        engine,
+        "none",
+        lambda window: {
+            "rows": window.count(),
+            **{f"{f} {n}": _aggregate(window, n, f) for f in functions for n in ("i", "x", "f")},
+        },
+    )
 
-    expected = {f: 0 if f.startswith("count") or f == "rows" else None for f in wanted}
+    expected = {f: 0 if f.startswith("count") or f == "rows" else None for f in found}
     assert expected == found
 
 
-def test_an_operand_may_be_an_expression(engine: TestEngine, groups: Path) -> None:
-    wanted = {"doubled": (W["i"] * 2).sum(), "positive": W["i"].to(float).max()}
+@pytest.mark.usefixtures("groups")
+def test_an_operand_may_be_an_expression(engine: TestEngine) -> None:
+    found = _answer(
+        engine,
+        "bytes",
+        lambda window: {"doubled": (window.b * 2).sum(), "greatest": window.b.to(float).max()},
+    )
 
-    assert {"doubled": 6, "positive": 5.0} == _answer(engine, groups, wanted, "g = 'ints'")
+    assert {"doubled": 252, "greatest": 127.0} == found
