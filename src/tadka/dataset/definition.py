@@ -19,7 +19,8 @@ from tadka.dataset.split import COLUMN, HashSplit, Split, TimeSplit
 __all__ = ["Bound", "Dataset", "Definition", "OutputColumn"]
 
 _ROLES = ("rows", "features", "label", "split", "checks", "output")
-# Arguments of session() that are no parameters of a dataset, and what texts of expressions use.
+# Arguments of session() beside the parameters of a dataset, what texts of expressions call these
+# parameters, and what is made of the class.
 _TAKEN = frozenset(
     {
         *("dataset", "engine", "on_fail", "spark", "scratch", "progress", "on_result"),

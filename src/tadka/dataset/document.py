@@ -24,7 +24,7 @@ from tadka.dataset.label import Label
 from tadka.dataset.output import Output
 from tadka.dataset.relation import Rows
 from tadka.dataset.schema import Named, Partition, Schema, nearest
-from tadka.dataset.source.source import Source, from_config
+from tadka.dataset.source.source import from_config
 from tadka.dataset.split import HashSplit, TimeSplit, by_hash, by_time
 from tadka.dataset.table import RESERVED, Table
 from tadka.dataset.text import Reader
@@ -198,7 +198,7 @@ def _table_config(table: type[Schema]) -> dict[str, Any]:
     columns = table.columns
     return _kept(
         {
-            "source": _source_config(table.source),
+            "source": table.source.to_config(),
             "time": table.time_column,
             "partitions": [name for name, column in columns.items() if column.is_partition],
             "columns": {
@@ -207,10 +207,6 @@ def _table_config(table: type[Schema]) -> dict[str, Any]:
             },
         }
     )
-
-
-def _source_config(source: Source) -> Any:
-    return source.to_config()
 
 
 def _rows_config(rows: Rows) -> dict[str, Any]:

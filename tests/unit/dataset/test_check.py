@@ -507,7 +507,7 @@ class TestCustom:
         (InRange("price", max="high"), "is 'high'; it must be of type float64"),
         (InRange("label", max=True), "does not order such values"),
         (OneOf("user", ["a"]), "is 'a'; it must be of type int64."),
-        (Matched("imp"), "'imp' is not joined to the rows. Known are ad."),
+        (Matched("imp"), "'imp' is not joined to the rows. Its lookups are 'ad'."),
         (Fresh("Im", dt.timedelta(1)), "the dataset uses no table 'Im'. Did you mean 'Imp'?"),
         (Fresh("Ad", dt.timedelta(1)), "table 'Ad' has no time column; declare it with time=."),
         (PartitionsExist("Im"), "the dataset uses no table 'Im'. Did you mean 'Imp'?"),

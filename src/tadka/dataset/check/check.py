@@ -7,7 +7,6 @@ know of the definition comes to it as a `Scope`, so that definitions can hold ch
 
 import dataclasses
 import datetime as dt
-import difflib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal
@@ -15,6 +14,7 @@ from typing import Any, ClassVar, Literal
 from tadka.core.error import ConfigError, DataError
 from tadka.dataset.expression import Column, Expression
 from tadka.dataset.kind import BOOL, Kind
+from tadka.dataset.schema import nearest
 from tadka.dataset.sql.dialect import Dialect
 
 Status = Literal["passed", "failed", "warned", "skipped"]
@@ -152,18 +152,9 @@ class Scope:
         if not unknown:
             told = ", ".join(map(repr, names))
             return [f"{told} stand neither all in the output nor all in the rows {self.rows!r}."]
-        return [f"there is no column {name!r}. {nearest(name, list(known))}" for name in unknown]
-
-
-def nearest(name: str, known: Sequence[str]) -> str:
-    """A sentence that helps with a misspelt name.
-
-    Args:
-        name: That is not known.
-        known: All that are.
-    """
-    close = difflib.get_close_matches(name, known, n=1)
-    return f"Did you mean {close[0]!r}?" if close else f"Known are {', '.join(known) or 'none'}."
+        return [
+            f"there is no column {name!r}. {nearest(name, known, 'columns')}" for name in unknown
+        ]
 
 
 @dataclass(frozen=True)

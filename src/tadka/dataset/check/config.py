@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from tadka.core.error import ConfigError
-from tadka.dataset.check.check import Check, nearest
+from tadka.dataset.check.check import Check
 from tadka.dataset.check.custom import Custom, load_function, load_named
 from tadka.dataset.check.footer import PartitionsExist
 from tadka.dataset.check.inputs import Fresh, Matched, TimeCutoff
@@ -19,6 +19,7 @@ from tadka.dataset.check.rows import (
     Unique,
 )
 from tadka.dataset.check.values import InRange, NoNan, NullShare, OneOf
+from tadka.dataset.schema import nearest
 
 KINDS: dict[str, type[Check]] = {
     cls.__name__: cls
@@ -47,7 +48,7 @@ def _class(kind: str, where: str) -> type[Check]:
     if kind in KINDS:
         return KINDS[kind]
     if ":" not in kind:
-        raise ConfigError(f"{where} is {kind!r}. {nearest(kind, list(KINDS))}")
+        raise ConfigError(f"{where} is {kind!r}. {nearest(kind, KINDS, 'kinds')}")
     found = load_named(kind, where)
     if not isinstance(found, type) or not issubclass(found, Check):
         raise ConfigError(f"{where} is {kind!r}, which is no class below Check.")
@@ -74,7 +75,9 @@ def check_from_config(given: Mapping[str, Any], where: str = "check") -> Check:
     known = [f"{n}_s" if "timedelta" in str(item.type) else n for n, item in fields.items()]
     for name in values:
         if name not in known:
-            raise ConfigError(f"{where}.{name} is not known to {kind}. {nearest(name, known)}")
+            raise ConfigError(
+                f"{where}.{name} is not known to {kind}. {nearest(name, known, 'keys')}"
+            )
     for name, key in zip(fields, known, strict=True):
         if fields[name].default is dataclasses.MISSING and key not in values:
             raise ConfigError(f"{where}.{key} is missing; {kind} needs it.")

@@ -4,7 +4,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import ClassVar
 
-from tadka.dataset.check.check import Check, Scope, Stage, Verdict, nearest, verdict
+from tadka.dataset.check.check import Check, Scope, Stage, Verdict, verdict
+from tadka.dataset.schema import nearest
 
 _SHOWN = 5
 
@@ -59,8 +60,8 @@ class TableCheck(Check):
     def mistakes(self, scope: Scope) -> list[str]:
         if self.table is None or self.table in scope.tables:
             return []
-        known = list(scope.tables)
-        return [f"the dataset uses no table {self.table!r}. {nearest(self.table, known)}"]
+        hint = nearest(self.table, scope.tables, "tables")
+        return [f"the dataset uses no table {self.table!r}. {hint}"]
 
     def judge_table(self, facts: TableFacts) -> Verdict:
         """What listing and footers say.

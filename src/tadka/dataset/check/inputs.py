@@ -11,12 +11,12 @@ from tadka.dataset.check.check import (
     Measure,
     Scope,
     Verdict,
-    nearest,
     share,
     verdict,
 )
 from tadka.dataset.expression import Column, as_literal
 from tadka.dataset.kind import DATE, TIME, Kind
+from tadka.dataset.schema import nearest
 
 
 @dataclass(frozen=True)
@@ -43,7 +43,7 @@ class Matched(Check):
     def mistakes(self, scope: Scope) -> list[str]:
         if self.relation in scope.lookups:
             return []
-        hint = nearest(self.relation, list(scope.lookups))
+        hint = nearest(self.relation, scope.lookups, "lookups")
         return [f"{self.relation!r} is not joined to the rows. {hint}"]
 
     def is_of_inputs(self, scope: Scope) -> bool:  # noqa: ARG002
@@ -135,8 +135,8 @@ class Fresh(Check):
 
     def mistakes(self, scope: Scope) -> list[str]:
         if self.table not in scope.tables:
-            known = list(scope.tables)
-            return [f"the dataset uses no table {self.table!r}. {nearest(self.table, known)}"]
+            hint = nearest(self.table, scope.tables, "tables")
+            return [f"the dataset uses no table {self.table!r}. {hint}"]
         if scope.tables[self.table] is None:
             return [f"table {self.table!r} has no time column; declare it with time=."]
         return []

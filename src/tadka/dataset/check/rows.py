@@ -17,10 +17,10 @@ from tadka.dataset.check.check import (
     Scope,
     Verdict,
     is_positive,
-    nearest,
     share,
     verdict,
 )
+from tadka.dataset.schema import nearest
 
 
 @dataclass(frozen=True)
@@ -165,8 +165,8 @@ class NoEntityOverlap(Check):
         if scope.split is None:
             return ["the dataset has no split; add one, or leave this check out."]
         if self.column not in scope.output:
-            known = list(scope.output)
-            return [f"the output has no column {self.column!r}. {nearest(self.column, known)}"]
+            hint = nearest(self.column, scope.output, "columns")
+            return [f"the output has no column {self.column!r}. {hint}"]
         return []
 
     def measures(self, ground: Ground) -> Mapping[str, Measure]:
