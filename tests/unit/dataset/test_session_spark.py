@@ -1,6 +1,7 @@
 """Sessions on Spark: the same rows as DuckDB, in a SparkSession that stays as it was."""
 
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -160,7 +161,12 @@ def test_a_session_of_its_own_is_stopped_also_while_it_starts(
     done = subprocess.run(
         [sys.executable, "-c", OWN, str(tmp_path)],
         cwd=place,
-        env={"PYTHONPATH": str(repository), "PATH": "/usr/bin:/bin", "HOME": str(tmp_path)},
+        env={
+            "PYTHONPATH": str(repository),
+            "PATH": "/usr/bin:/bin",
+            "HOME": str(tmp_path),
+            "SPARK_SUBMIT_OPTS": os.environ["SPARK_SUBMIT_OPTS"],
+        },
         capture_output=True,
         text=True,
         check=False,

@@ -1,5 +1,7 @@
 """DuckDB and Spark for tests of expressions: files in, Arrow out."""
 
+import functools
+import uuid
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -72,10 +74,18 @@ def spark_engine(spark: Any) -> TestEngine:
     session = spark.newSession()
     for name, value in SPARK_SETTINGS.items():
         session.conf.set(name, value)
+
+    @functools.cache
+    def view(path: Path) -> str:
+        """A view of a file, so that its schema is read once and not in each of many queries."""
+        name = f"rows_{uuid.uuid4().hex}"
+        session.read.parquet(str(path)).createTempView(name)
+        return name
+
     return TestEngine(
         SPARK,
         lambda sql: session.sql(sql).toArrow(),
-        lambda path: f"parquet.`{path}`",
+        view,
         PySparkException,
         session.sql,
     )
