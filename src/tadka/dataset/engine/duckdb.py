@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from tadka.core.error import ConfigError, DataError, LaunchError
 from tadka.core.extra import require
 from tadka.dataset.bound import OutputColumn
+from tadka.dataset.disk import full, writing
 from tadka.dataset.engine.engine import (
     FileGroup,
     TableInputs,
@@ -246,7 +247,7 @@ class DuckDBEngine:
             return write(connection, sql, directory, output, columns, on_progress)
 
     def _run(self, work: Callable[[Any], T]) -> T:
-        with self._translated() as connection:
+        with self._translated() as connection, writing(self._scratch):
             return watched(connection, lambda _: work(connection))
 
     @contextmanager
@@ -263,6 +264,11 @@ class DuckDBEngine:
             raise DataError("The query was interrupted.") from error
         except (duckdb.ParserException, duckdb.BinderException, duckdb.CatalogException) as error:
             raise ConfigError(f"DuckDB does not understand its SQL: {_first(error)}") from error
+        except duckdb.OutOfMemoryException as error:
+            reason = str(error).partition("\n")[0]  # the rest is advice to users of DuckDB
+            if "max_temp_directory_size" not in str(error):
+                raise DataError(f"DuckDB needs more memory: {reason}") from error
+            raise full(self._scratch, f"the query needs more room there: {reason}") from error
         except duckdb.Error as error:
             raise DataError(f"DuckDB cannot read or calculate: {_first(error)}") from error
 

@@ -9,7 +9,9 @@ killed leaves files under other names, which are thrown away with the folder asi
 Workers need pyarrow and pandas, and a file system that the driver sees under the same path.
 """
 
+import os
 import shutil
+import tempfile
 import threading
 import warnings
 from collections.abc import Callable, Iterator, Sequence
@@ -68,13 +70,26 @@ def write(
     directory = Path(directory)
     aside = directory / _ASIDE
     aside.mkdir()
-    with writing(directory), _by_value(), _reported(dataframe, on_progress):
+    with (
+        writing(directory, *_local_folders(dataframe)),
+        _by_value(),
+        _reported(dataframe, on_progress),
+    ):
         rows = dataframe.select([_quoted(column.name) for column in columns])
         files = _mapped(rows, _task(str(aside), layout))
         files = _merged(dataframe, files, aside, layout)
         settled = settle(files, directory, layout)
         shutil.rmtree(aside)
     return settled
+
+
+def _local_folders(dataframe: "DataFrame") -> list[Path]:
+    """Where Spark puts aside what it shuffles, as far as the driver knows."""
+    context = getattr(dataframe.sparkSession, "sparkContext", None)
+    if context is None:
+        return []
+    given = context.getConf().get("spark.local.dir", tempfile.gettempdir())
+    return [Path(text) for text in os.environ.get("SPARK_LOCAL_DIRS", given).split(",")]
 
 
 def _quoted(name: str) -> str:

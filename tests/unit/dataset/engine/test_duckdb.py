@@ -9,9 +9,10 @@ from typing import Any
 import duckdb
 import pytest
 
+from tadka.core.error import DataError
 from tadka.dataset.bound import OutputColumn
 from tadka.dataset.engine.duckdb import DuckDBEngine
-from tadka.dataset.kind import INT
+from tadka.dataset.kind import INT, STRING
 from tadka.dataset.output import Output
 
 ENDLESS = "range(10000000000) a(x), range(100000000) b(y)"
@@ -67,3 +68,26 @@ def test_ctrl_c_while_a_statement_runs_is_ctrl_c(
         run()
 
     assert [{"n": 1}] == engine.query("SELECT 1 AS n").to_pylist()  # nothing runs any more
+
+
+@pytest.mark.parametrize("how", ["query", "write"])
+def test_the_scratch_folder_is_named_where_it_has_no_room(
+    engine: DuckDBEngine, tmp_path: Path, how: str
+) -> None:
+    for setting in ("memory_limit = '50MB'", "max_temp_directory_size = '1MB'"):
+        engine._connection.execute(f"SET {setting}")
+    directory = tmp_path / "out"
+    directory.mkdir()
+    sql = "SELECT i * 7919 % 3000017 AS x, md5(i::VARCHAR) AS t FROM range(3000000) t(i) ORDER BY x"
+
+    def run() -> Any:
+        if how == "query":
+            return engine.query(sql)
+        columns = [*COLUMNS, OutputColumn("t", STRING, True, False, "feature")]
+        return engine.write(sql, directory, Output(), columns)
+
+    with pytest.raises(
+        DataError, match=r"scratch' cannot be written: .* Free some space or "
+    ) as caught:
+        run()
+    assert "PRAGMA" not in str(caught.value)
