@@ -50,6 +50,7 @@ from tadka.dataset import (
     session,
     to_yaml,
 )
+from tadka.stream import Batches, Run, Train, read
 from tests.unit.dataset.shop import PERIOD, clicks, impressions, make_shop, shop_dataset
 from tests.unit.dataset.shop import write as write_table
 
@@ -567,6 +568,7 @@ STARTING = """
 import json, os, shutil, signal, sys, threading
 from pathlib import Path
 from tadka.dataset import CheckFailed, Store, session
+from tadka.stream import Batches, Run, Train, read
 from tests.unit.dataset.shop import PERIOD, make_shop, shop_dataset
 
 folder = Path(sys.argv[1])
@@ -767,3 +769,23 @@ def test_r13_no_rows_give_one_file_with_the_schema(
     assert 1 == len(version.files())
     assert ["key", "at"] == version.read().column_names
     assert version.verify().is_same
+
+
+# ---------------------------------------------------------------- hand-over
+
+
+def all_rows(batches: Batches, run: Run) -> list[dict[str, Any]]:
+    del run
+    return [row for batch in batches for row in batch.to_pylist()]
+
+
+def test_a_version_is_streamed_whole(shop: Path, tmp_path: Path) -> None:
+    output = Output(target_file_bytes="64KiB")
+    with session(shop_dataset(shop, output=output), **PERIOD) as s:
+        version = s.write(tmp_path / "out")
+
+    flow = read(version, batch_rows=50, batch_format="arrow") | Train(all_rows)
+    streamed: list[dict[str, Any]] = flow.run(directory=tmp_path / "run").result
+
+    assert version.num_rows == len(streamed)
+    assert version.read().to_pylist() == streamed

@@ -153,7 +153,7 @@ class HasFiles(Protocol):
     """What knows its own files, such as a version of a dataset."""
 
     def files(self) -> Sequence[str]:
-        """URIs, in the order in which they are read."""
+        """URIs; they are read in the order of their names."""
 
 
 def read(

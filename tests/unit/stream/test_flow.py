@@ -168,6 +168,16 @@ def test_foreign_output_directory_is_refused_before_anything_starts(
 # -- take -----------------------------------------------------------------------------------------
 
 
+def test_what_knows_its_files_is_read(rows: str) -> None:
+    class Version:
+        def files(self) -> list[str]:
+            return [rows.replace("*", part) for part in "10"]
+
+    # in the order of their names, as all files are
+    expected = [list(range(50)), list(range(50, 100))]
+    assert expected == ids(read(Version(), batch_rows=50).take(3))
+
+
 def test_first_batches_are_taken(rows: str) -> None:
     flow = read(rows, batch_rows=10)
 
