@@ -215,14 +215,6 @@ class DuckDBEngine:
         """
         return self._run(lambda connection: connection.sql(sql).to_arrow_table())
 
-    def count_rows(self, sql: str) -> int:
-        """How many rows a query gives.
-
-        Args:
-            sql: One SELECT.
-        """
-        return int(self._run(lambda c: c.execute(f"SELECT count(*) FROM ({sql})").fetchall()[0][0]))
-
     def write(
         self,
         sql: str,

@@ -94,13 +94,6 @@ class Engine(Protocol):
             ConfigError: It is no SQL of the engine.
         """
 
-    def count_rows(self, sql: str) -> int:
-        """How many rows a query gives.
-
-        Args:
-            sql: One SELECT.
-        """
-
     def write(
         self,
         sql: str,

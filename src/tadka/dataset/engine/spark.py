@@ -368,14 +368,6 @@ class SparkEngine:
         """
         return self._run(lambda session: session.sql(sql).toArrow())
 
-    def count_rows(self, sql: str) -> int:
-        """How many rows a query gives.
-
-        Args:
-            sql: One SELECT.
-        """
-        return int(self._run(lambda session: session.sql(sql).count()))
-
     def write(
         self,
         sql: str,

@@ -87,7 +87,7 @@ def test_partitions_are_columns_wherever_they_stand(
         expected.append({"user": number, "day": day, "kind": kind})
     assert expected == shown(engine, T)
     where = "day = DATE '2026-01-02' AND kind = 'b'"
-    assert engine.count_rows(f"SELECT * FROM T WHERE {where}") == 1
+    assert engine.query(f"SELECT * FROM T WHERE {where}").num_rows == 1
     assert engine.query(f"SELECT user FROM T WHERE {where}")["user"].to_pylist() == [1]
 
 
@@ -256,9 +256,9 @@ def test_conditions_on_nan_see_what_is_in_the_file(engine: Engine, tmp_path: Pat
 
     put(f"{tmp_path}/x.parquet", x=[1.0, NAN, 3.0])
     assert len(shown(engine, T)) == 3
-    assert engine.count_rows("SELECT * FROM T WHERE isnan(x)") == 1
-    assert engine.count_rows("SELECT * FROM T WHERE x > 2 AND NOT isnan(x)") == 1
-    assert engine.count_rows("SELECT * FROM T WHERE x <= 3 AND NOT isnan(x)") == 2
+    assert engine.query("SELECT * FROM T WHERE isnan(x)").num_rows == 1
+    assert engine.query("SELECT * FROM T WHERE x > 2 AND NOT isnan(x)").num_rows == 1
+    assert engine.query("SELECT * FROM T WHERE x <= 3 AND NOT isnan(x)").num_rows == 2
 
 
 def test_a_table_without_files_has_columns_and_no_rows(engine: Engine, tmp_path: Path) -> None:
@@ -334,7 +334,7 @@ def test_an_interrupted_engine_answers_nothing_any_more(
     with pytest.raises(LaunchError, match="was not started, or was stopped"):
         made.query("SELECT 1")
     made.start()
-    assert made.count_rows("SELECT 1") == 1
+    assert made.query("SELECT 1").num_rows == 1
     made.interrupt()
     with pytest.raises(DataError, match="interrupted"):
         made.query("SELECT 1")
