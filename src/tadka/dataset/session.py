@@ -146,7 +146,14 @@ def _opened(
     for found in intake.inputs.values():
         engine.register(found.name, TableInputs(found.table, found.staged.files, found.footers))
     return Session(
-        bound, engine, intake, results, shown, module=module, seconds=time.perf_counter() - began
+        bound,
+        engine,
+        intake,
+        results,
+        shown,
+        scratch=folder,
+        module=module,
+        seconds=time.perf_counter() - began,
     )
 
 
@@ -159,6 +166,7 @@ class Session:
         intake: The tables, looked at.
         results: Of the checks so far.
         shown: Where progress is shown.
+        scratch: Folder for what is not kept.
         module: Name of the module that the definition stands in.
         seconds: That it took to begin.
 
@@ -175,6 +183,7 @@ class Session:
         results: Results,
         shown: Progress,
         *,
+        scratch: Path,
         module: str | None,
         seconds: float,
     ) -> None:
@@ -186,6 +195,7 @@ class Session:
         self._results = results
         self._shown = shown
         self._num_writes = 0
+        self._scratch = scratch
         self._module = module
         self._seconds = {"start": seconds}
         self._dialect = dialect_of(engine.name)
@@ -337,7 +347,7 @@ class Session:
         self._latest = self._results
         self.check()
         self._latest = self._results.fork()
-        with store.prepare() as folder:
+        with store.prepare(self._scratch) as folder:
             manifest = writing.run(
                 self.sql,
                 [check for check in self._checks if not check.is_of_inputs(self._scope)],

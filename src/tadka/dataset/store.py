@@ -39,7 +39,7 @@ from tadka.dataset.fingerprint import Fingerprint, compare
 from tadka.dataset.manifest import Manifest
 from tadka.dataset.measure import ColumnStatistics
 from tadka.dataset.version import Version
-from tadka.storage.publish import publish_directory, publish_file
+from tadka.storage.publish import aside_name, publish_directory, publish_file
 from tadka.storage.uri import is_local, join, reading, resolve, stat, store_errors
 
 A = TypeVar("A")
@@ -98,9 +98,10 @@ class Store:
             DataError: Its manifest is damaged, or of a newer tadka.
         """
         if name == _LATEST:
-            if (latest := self.latest_before()) is None:
+            versions = self.versions()
+            if not versions:
                 raise NotFound(f"Store {self.path!r} has no version. Write one first, or check it.")
-            return latest
+            return versions[-1]
         tags = self._tags()
         found = [tags[name]] if name in tags else self._ids_that_begin(name)
         if len(found) > 1:
@@ -117,31 +118,15 @@ class Store:
             )
         return self._version(manifest, tags)
 
-    def latest_before(
-        self, moment: datetime | None = None, *, name: str | None = None
-    ) -> Version | None:
-        """The newest version, which a new one is compared with.
-
-        Args:
-            moment: Only versions created before it, with zone; None for all.
-            name: Only versions of the dataset of this name.
-
-        Returns:
-            None where there is no such version.
-        """
-        versions = [
-            version
-            for version in self.versions()
-            if (moment is None or version.created_at < moment)
-            and (name is None or version.name == name)
-        ]
-        return versions[-1] if versions else None
-
     # ------------------------------------------------------------ writing
 
     @contextmanager
-    def prepare(self) -> Iterator[Path]:
+    def prepare(self, scratch: Path | None = None) -> Iterator[Path]:
         """A local folder to write a version into; it is gone when the block ends.
+
+        Args:
+            scratch: Where the folder of a store that is not local lies; the system's folder for
+                such things unless given.
 
         Yields:
             An empty folder, on the disk of the store where that is local, so that `publish` need
@@ -151,11 +136,11 @@ class Store:
             DataError: It cannot be made.
         """
         if not is_local(self._file_system):
-            with tempfile.TemporaryDirectory(prefix="tadka-") as scratch:
-                yield Path(scratch)
+            with tempfile.TemporaryDirectory(prefix="tadka-", dir=scratch) as folder_aside:
+                yield Path(folder_aside)
             return
         versions = Path(self._root, "versions")
-        folder = versions / _hidden("prepared")
+        folder = versions / aside_name("prepared")
         try:  # around the making, too: Ctrl-C may come before the next statement
             try:
                 versions.mkdir(parents=True, exist_ok=True)
@@ -553,7 +538,7 @@ def find_version(text: str) -> Version:
 
 def _create_local(path: Path, data: bytes) -> bool:
     path.parent.mkdir(parents=True, exist_ok=True)
-    aside = path.parent / _hidden(path.name)
+    aside = path.parent / aside_name(path.name)
     try:
         with aside.open("xb") as file:
             file.write(data)
@@ -565,10 +550,6 @@ def _create_local(path: Path, data: bytes) -> bool:
     finally:
         aside.unlink(missing_ok=True)
     return True
-
-
-def _hidden(name: str) -> str:
-    return f".{name[:180]}.{os.getpid()}-{secrets.token_hex(4)}.tmp"
 
 
 def _in_threads(function: Callable[[A], B], items: Sequence[A]) -> list[B]:

@@ -75,7 +75,7 @@ def publish_directory(uri: str | Path, *, replace: bool = False) -> Iterator[Pat
         raise _exists_already(uri)
     with _writing(uri, file_system, text) as blame:
         target.parent.mkdir(parents=True, exist_ok=True)
-        aside = target.parent / _aside_name(target.name)
+        aside = target.parent / aside_name(target.name)
         aside.mkdir()
         try:
             with blame:
@@ -93,7 +93,12 @@ def _protocols(file_system: Any) -> tuple[str, ...]:
     return (protocol,) if isinstance(protocol, str) else tuple(protocol)
 
 
-def _aside_name(name: str) -> str:
+def aside_name(name: str) -> str:
+    """A hidden name beside `name` that no other writer has.
+
+    Args:
+        name: Of a file or folder.
+    """
     # 255 bytes is the longest name most file systems take; the random part must survive
     return f".{name[:180]}.{os.getpid()}-{secrets.token_hex(4)}.tmp"
 
@@ -105,7 +110,7 @@ def _local_file(path: str) -> Iterator[BinaryIO]:
     if os.path.exists(path) and not os.path.isfile(path):
         # a folder, or a device that a rename would destroy
         raise DataError(f"{path!r} is not a regular file; it cannot be replaced. Choose another.")
-    aside = os.path.join(folder, _aside_name(name))
+    aside = os.path.join(folder, aside_name(name))
     file = cast(BinaryIO, open(aside, "xb"))  # noqa: SIM115 - closed before the rename, below
     try:
         yield file
@@ -138,7 +143,7 @@ def _stored_object(file_system: Any, path: str) -> Iterator[BinaryIO]:
 def _moved_file(file_system: Any, path: str) -> Iterator[BinaryIO]:
     folder, _, name = path.rpartition("/")
     file_system.makedirs(folder, exist_ok=True)
-    aside = f"{folder}/{_aside_name(name)}"
+    aside = f"{folder}/{aside_name(name)}"
     try:
         with file_system.open(aside, "wb") as file:
             yield file
@@ -196,7 +201,7 @@ def _exists_already(uri: str | Path) -> DataError:
 
 
 def _rename_directory(aside: Path, target: Path, uri: str | Path, *, replace: bool) -> None:
-    old = target.parent / _aside_name(target.name)
+    old = target.parent / aside_name(target.name)
     while True:
         if replace:
             with suppress(FileNotFoundError):  # none there, or another process took it away

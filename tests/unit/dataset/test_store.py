@@ -231,17 +231,12 @@ def test_impossible_tag_is_refused(tmp_path: Path, tag: str) -> None:
 
 
 def test_latest_is_the_newest(store: Store) -> None:
-    assert store.latest_before() is None
     middle = publish(store, rows(2), created_at=at(2))
     newest = publish(store, rows(3), created_at=at(3))
     oldest = publish(store, rows(1), created_at=at(1), name="Other")
 
     assert newest == store.version()
     assert [oldest, middle, newest] == store.versions()
-    assert middle == store.latest_before(newest.created_at)
-    assert oldest == store.latest_before(newest.created_at, name="Other")
-    assert store.latest_before(oldest.created_at) is None
-    assert store.latest_before(name="Nobody") is None
 
 
 def test_unknown_names_are_refused_with_what_there_is(store: Store) -> None:
@@ -326,6 +321,12 @@ def test_file_that_the_manifest_names_must_be_there(store: Store) -> None:
             store.publish(folder, manifest_of({"data/x.parquet": 3}))
 
     assert [] == store.versions()
+
+
+def test_a_version_of_another_store_is_prepared_in_scratch(tmp_path: Path) -> None:
+    with Store("memory://out/ctr").prepare(tmp_path) as folder:
+        assert tmp_path == folder.parent
+    assert [] == os.listdir(tmp_path)
 
 
 def test_failed_preparation_leaves_nothing(tmp_path: Path) -> None:
