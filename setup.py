@@ -51,7 +51,7 @@ EXTENSIONS = [
         "engine/http2.c",
         libraries=["nghttp2"],
     ),
-    extension("dataset.rowhash_native"),
+    extension("dataset.measure.rowhash_native"),
     extension("serve.loop", "../features/engine/hash.c"),
     extension(
         "serve.generator",

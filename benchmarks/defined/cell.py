@@ -185,7 +185,7 @@ def hash_(folder: Path, out: Path) -> dict[str, Any]:
 
     from defined import definition
     from tadka.dataset import RowHash, session
-    from tadka.dataset.kind import Kind
+    from tadka.dataset.expression.kind import Kind
 
     with session(definition.here(folder), progress="none", **definition.PERIOD) as opened:
         version = opened.write(out / "versions")
@@ -215,8 +215,8 @@ def hash_(folder: Path, out: Path) -> dict[str, Any]:
 def files(folder: Path, out: Path) -> dict[str, Any]:
     """Many small files: listed, footers read, fingerprinted."""
     from defined import many
-    from tadka.dataset.fingerprint import take
     from tadka.dataset.source.footer import footers as footers_of
+    from tadka.dataset.version.fingerprint import take
 
     del out
     table = many.Many

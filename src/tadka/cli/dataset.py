@@ -19,14 +19,14 @@ from tadka.core.error import ConfigError
 from tadka.core.locate import locate
 from tadka.core.resource import format_bytes
 from tadka.dataset.check.check import CheckResult
-from tadka.dataset.definition import Dataset
-from tadka.dataset.diff import diff as difference_of
+from tadka.dataset.define.definition import Dataset
 from tadka.dataset.document import from_yaml, merge, to_yaml
 from tadka.dataset.plan import plan as plan_of
 from tadka.dataset.script import to_python
 from tadka.dataset.session import Session, session
-from tadka.dataset.store import Store
-from tadka.dataset.version import Version
+from tadka.dataset.version.diff import diff as difference_of
+from tadka.dataset.version.store import Store
+from tadka.dataset.version.version import Version
 from tadka.storage.publish import publish_file
 
 FAILED = 1

@@ -1,6 +1,5 @@
 """Training data by definition: tables and conditions in, versions that can be proved out."""
 
-from tadka.dataset.bound import Definition, OutputColumn
 from tadka.dataset.check.check import Check, CheckFailed, CheckResult, CheckWarning
 from tadka.dataset.check.custom import CheckedOutput, Custom
 from tadka.dataset.check.footer import PartitionsExist
@@ -8,10 +7,16 @@ from tadka.dataset.check.inputs import Fresh, Matched, TimeCutoff
 from tadka.dataset.check.predictor import NoSinglePredictor
 from tadka.dataset.check.rows import LabelShare, NoDuplicates, NoEntityOverlap, RowCount, Unique
 from tadka.dataset.check.values import InRange, NoNan, NullShare, OneOf
-from tadka.dataset.definition import Dataset
-from tadka.dataset.diff import Difference, diff
+from tadka.dataset.define.bound import Definition, OutputColumn
+from tadka.dataset.define.definition import Dataset
+from tadka.dataset.define.label import Label
+from tadka.dataset.define.output import Output
+from tadka.dataset.define.relation import Rows
+from tadka.dataset.define.schema import Named, Partition
+from tadka.dataset.define.split import by_hash, by_time
+from tadka.dataset.define.table import Table
 from tadka.dataset.document import digest_of, from_yaml, merge, to_yaml
-from tadka.dataset.expression import (
+from tadka.dataset.expression.expression import (
     Column,
     Expression,
     Parameter,
@@ -22,14 +27,9 @@ from tadka.dataset.expression import (
     minutes,
     seconds,
 )
-from tadka.dataset.fingerprint import Comparison, Fingerprint
-from tadka.dataset.kind import Kind, Utc
-from tadka.dataset.label import Label
-from tadka.dataset.output import Output
+from tadka.dataset.expression.kind import Kind, Utc
+from tadka.dataset.measure.rowhash import RowHash
 from tadka.dataset.plan import Plan, PlannedTable, plan
-from tadka.dataset.relation import Rows
-from tadka.dataset.rowhash import RowHash
-from tadka.dataset.schema import Named, Partition
 from tadka.dataset.script import to_python
 from tadka.dataset.session import Session, session
 from tadka.dataset.source.catalog import Catalog
@@ -38,11 +38,11 @@ from tadka.dataset.source.delta import Delta
 from tadka.dataset.source.files import Files
 from tadka.dataset.source.iceberg import Iceberg
 from tadka.dataset.source.kafka import Kafka
-from tadka.dataset.split import by_hash, by_time
-from tadka.dataset.store import Store
-from tadka.dataset.table import Table
-from tadka.dataset.verify import Verification
-from tadka.dataset.version import Version
+from tadka.dataset.version.diff import Difference, diff
+from tadka.dataset.version.fingerprint import Comparison, Fingerprint
+from tadka.dataset.version.store import Store
+from tadka.dataset.version.verify import Verification
+from tadka.dataset.version.version import Version
 
 __all__ = [
     "Catalog",

@@ -17,17 +17,17 @@ from tadka.core.document import write_yaml
 from tadka.core.error import ConfigError
 from tadka.core.hashing import digest
 from tadka.dataset.check.config import check_from_config
-from tadka.dataset.definition import Dataset, Definition
-from tadka.dataset.expression import Column, Expression, Parameter, as_literal
-from tadka.dataset.kind import annotation_of, named_kind
-from tadka.dataset.label import Label
-from tadka.dataset.output import Output
-from tadka.dataset.relation import Rows
-from tadka.dataset.schema import Named, Partition, Schema, nearest
+from tadka.dataset.define.definition import Dataset, Definition
+from tadka.dataset.define.label import Label
+from tadka.dataset.define.output import Output
+from tadka.dataset.define.relation import Rows
+from tadka.dataset.define.schema import Named, Partition, Schema, nearest
+from tadka.dataset.define.split import HashSplit, TimeSplit, by_hash, by_time
+from tadka.dataset.define.table import RESERVED, Table
+from tadka.dataset.expression.expression import Column, Expression, Parameter, as_literal
+from tadka.dataset.expression.kind import annotation_of, named_kind
+from tadka.dataset.expression.text import Reader
 from tadka.dataset.source.source import from_config
-from tadka.dataset.split import HashSplit, TimeSplit, by_hash, by_time
-from tadka.dataset.table import RESERVED, Table
-from tadka.dataset.text import Reader
 
 FORMAT = 1
 """Of the YAML; a newer one may say what this version does not understand."""

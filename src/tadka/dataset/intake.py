@@ -9,20 +9,20 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from tadka.core.error import DataError, NotFound
-from tadka.dataset.bound import Bound
 from tadka.dataset.check.check import Check, Verdict
 from tadka.dataset.check.footer import AsDeclared, Listed, PartitionsExist, TableCheck, TableFacts
 from tadka.dataset.check.rows import RowCount
 from tadka.dataset.check.runner import Results
-from tadka.dataset.expression import Column
-from tadka.dataset.fingerprint import Fingerprint, compare, take
-from tadka.dataset.kind import DATE
-from tadka.dataset.manifest import Span, TableRecord, plain
-from tadka.dataset.relation import Rows
-from tadka.dataset.schema import Schema
+from tadka.dataset.define.bound import Bound
+from tadka.dataset.define.relation import Rows
+from tadka.dataset.define.schema import Schema
+from tadka.dataset.expression.expression import Column
+from tadka.dataset.expression.kind import DATE
 from tadka.dataset.source.footer import Footer, check_columns, footers
 from tadka.dataset.source.listing import InputFile, Listing
 from tadka.dataset.source.template import text_of
+from tadka.dataset.version.fingerprint import Fingerprint, compare, take
+from tadka.dataset.version.manifest import Span, TableRecord, plain
 
 _FILES_AT_ONCE = 4096  # footers between two looks at whether anybody still wants them
 

@@ -4,15 +4,15 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
-from tadka.dataset.bound import Bound
 from tadka.dataset.check.runner import Results
-from tadka.dataset.definition import Dataset
+from tadka.dataset.define.bound import Bound
+from tadka.dataset.define.definition import Dataset
+from tadka.dataset.define.leakage import check_bound
 from tadka.dataset.intake import Intake
-from tadka.dataset.leakage import check_bound
-from tadka.dataset.manifest import plain
-from tadka.dataset.query import select
 from tadka.dataset.source.template import text_of
 from tadka.dataset.sql.choice import dialect_of
+from tadka.dataset.sql.query import select
+from tadka.dataset.version.manifest import plain
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -7,10 +7,10 @@ from typing import Any
 
 from tadka.core.error import ConfigError
 from tadka.dataset.check.config import KINDS
-from tadka.dataset.definition import Definition
+from tadka.dataset.define.definition import Definition
+from tadka.dataset.define.table import RESERVED
 from tadka.dataset.document import to_config
-from tadka.dataset.kind import named_kind
-from tadka.dataset.table import RESERVED
+from tadka.dataset.expression.kind import named_kind
 
 _TYPES = {
     "bool": "bool",

@@ -14,24 +14,24 @@ from typing import TYPE_CHECKING, Any, Literal
 from tadka.core.error import ConfigError
 from tadka.core.extra import require
 from tadka.core.progress import Mode, Progress, ProgressRow
-from tadka.dataset.bound import Bound, Definition
 from tadka.dataset.check.check import ON_FAIL, Check, CheckResult, OnFail
+from tadka.dataset.check.ground import checks_of, ground_of, scope_of
 from tadka.dataset.check.runner import Results, refuse_mistaken, run_checks
-from tadka.dataset.definition import Dataset
+from tadka.dataset.define.bound import Bound, Definition
+from tadka.dataset.define.definition import Dataset
+from tadka.dataset.define.leakage import check_bound
 from tadka.dataset.engine.choice import make_engine
 from tadka.dataset.engine.engine import Engine, TableInputs
 from tadka.dataset.engine.spark import SparkEngine
-from tadka.dataset.fingerprint import LEVELS
-from tadka.dataset.ground import checks_of, ground_of, scope_of
 from tadka.dataset.intake import Cancelled, Intake
-from tadka.dataset.leakage import check_bound
 from tadka.dataset.plan import Plan, plan_of
-from tadka.dataset.query import select, source
 from tadka.dataset.scratch import scratch_folder
 from tadka.dataset.sql.choice import dialect_of
+from tadka.dataset.sql.query import select, source
 from tadka.dataset.start import Start
-from tadka.dataset.store import Store
-from tadka.dataset.version import Version
+from tadka.dataset.version.fingerprint import LEVELS
+from tadka.dataset.version.store import Store
+from tadka.dataset.version.version import Version
 from tadka.dataset.writing import Writing
 
 if TYPE_CHECKING:

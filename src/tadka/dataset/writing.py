@@ -10,20 +10,20 @@ from typing import Any
 
 from tadka.core.error import DataError
 from tadka.core.extra import require
-from tadka.dataset.bound import Bound
 from tadka.dataset.check.check import OUTPUT, Check, Ground
 from tadka.dataset.check.custom import CheckedOutput, Custom
 from tadka.dataset.check.runner import Results, run_checks, run_custom
+from tadka.dataset.define.bound import Bound
 from tadka.dataset.disk import writing as on_disk
 from tadka.dataset.document import digest_of, to_yaml
 from tadka.dataset.engine.engine import Engine
-from tadka.dataset.fingerprint import Fingerprint, compare
 from tadka.dataset.intake import Intake
-from tadka.dataset.manifest import FileRecord, Manifest
-from tadka.dataset.measure import Measured, measure
-from tadka.dataset.origin import code_of, environment
+from tadka.dataset.measure.measure import Measured, measure
 from tadka.dataset.plan import plain_parameters
-from tadka.dataset.version import Version
+from tadka.dataset.version.fingerprint import Fingerprint, compare
+from tadka.dataset.version.manifest import FileRecord, Manifest
+from tadka.dataset.version.origin import code_of, environment
+from tadka.dataset.version.version import Version
 
 
 class Writing:

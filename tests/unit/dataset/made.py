@@ -9,10 +9,10 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from tadka.dataset.bound import OutputColumn
-from tadka.dataset.kind import BOOL, FLOAT, INT, STRING, Kind
-from tadka.dataset.manifest import FileRecord, Manifest, TableRecord
-from tadka.dataset.rowhash import RowHash
+from tadka.dataset.define.bound import OutputColumn
+from tadka.dataset.expression.kind import BOOL, FLOAT, INT, STRING, Kind
+from tadka.dataset.measure.rowhash import RowHash
+from tadka.dataset.version.manifest import FileRecord, Manifest, TableRecord
 
 COLUMNS = (
     OutputColumn("user", INT, False, False, "feature"),

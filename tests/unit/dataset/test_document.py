@@ -19,17 +19,17 @@ from tadka.dataset.check.custom import CheckedOutput, Custom
 from tadka.dataset.check.inputs import Fresh, Matched
 from tadka.dataset.check.rows import RowCount, Unique
 from tadka.dataset.check.values import InRange, OneOf
-from tadka.dataset.definition import Dataset
+from tadka.dataset.define.definition import Dataset
+from tadka.dataset.define.label import Label
+from tadka.dataset.define.output import Output
+from tadka.dataset.define.schema import Named, Partition
+from tadka.dataset.define.split import by_hash, by_time
+from tadka.dataset.define.table import RESERVED, Table
 from tadka.dataset.document import digest_of, from_yaml, merge, to_config, to_yaml
-from tadka.dataset.expression import Column, Parameter, Sql, days, hours, if_else
-from tadka.dataset.kind import Utc
-from tadka.dataset.label import Label
-from tadka.dataset.output import Output
-from tadka.dataset.schema import Named, Partition
+from tadka.dataset.expression.expression import Column, Parameter, Sql, days, hours, if_else
+from tadka.dataset.expression.kind import Utc
 from tadka.dataset.script import to_python
 from tadka.dataset.source.kafka import Kafka
-from tadka.dataset.split import by_hash, by_time
-from tadka.dataset.table import RESERVED, Table
 from tests.unit.dataset import public
 
 TEXTS = [

@@ -24,7 +24,7 @@ from tadka.dataset.source.database import Database
 from tadka.dataset.source.delta import Delta
 from tadka.dataset.source.files import Files
 from tadka.dataset.source.listing import STAGED_THREADS, Columns, InputFile, schema_of
-from tadka.dataset.verify import verify_table
+from tadka.dataset.version.verify import verify_table
 from tests.unit.dataset.shop import (
     FIRST,
     LAST,

@@ -31,7 +31,7 @@ from tadka.dataset import (
     RowCount,
     session,
 )
-from tadka.dataset.store import Store
+from tadka.dataset.version.store import Store
 from tests.unit.dataset.shop import (
     CHECKS,
     FIRST,

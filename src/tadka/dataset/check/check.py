@@ -12,9 +12,9 @@ from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal
 
 from tadka.core.error import ConfigError, DataError
-from tadka.dataset.expression import Column, Expression
-from tadka.dataset.kind import BOOL, Kind
-from tadka.dataset.schema import nearest
+from tadka.dataset.define.schema import nearest
+from tadka.dataset.expression.expression import Column, Expression
+from tadka.dataset.expression.kind import BOOL, Kind
 from tadka.dataset.sql.dialect import Dialect
 
 Status = Literal["passed", "failed", "warned", "skipped"]

@@ -19,7 +19,7 @@ from tadka.dataset.check.rows import (
     Unique,
 )
 from tadka.dataset.check.values import InRange, NoNan, NullShare, OneOf
-from tadka.dataset.schema import nearest
+from tadka.dataset.define.schema import nearest
 
 KINDS: dict[str, type[Check]] = {
     cls.__name__: cls

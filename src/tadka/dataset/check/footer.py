@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from typing import ClassVar
 
 from tadka.dataset.check.check import Check, Scope, Stage, Verdict, verdict
-from tadka.dataset.schema import nearest
+from tadka.dataset.define.schema import nearest
 
 _SHOWN = 5
 

@@ -14,9 +14,9 @@ from tadka.dataset.check.check import (
     share,
     verdict,
 )
-from tadka.dataset.expression import Column, as_literal
-from tadka.dataset.kind import DATE, TIME, Kind
-from tadka.dataset.schema import nearest
+from tadka.dataset.define.schema import nearest
+from tadka.dataset.expression.expression import Column, as_literal
+from tadka.dataset.expression.kind import DATE, TIME, Kind
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ from tadka.dataset.check.check import (
     verdict,
 )
 from tadka.dataset.check.rows import label_mistakes
-from tadka.dataset.kind import Kind
+from tadka.dataset.expression.kind import Kind
 
 _LEAST_ROWS = 20
 """Of a text, to count on its own: the label of a text that occurs once is always predicted."""

@@ -20,7 +20,7 @@ from tadka.dataset.check.check import (
     share,
     verdict,
 )
-from tadka.dataset.schema import nearest
+from tadka.dataset.define.schema import nearest
 
 
 @dataclass(frozen=True)

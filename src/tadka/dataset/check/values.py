@@ -6,7 +6,7 @@ from typing import Any
 
 from tadka.core.error import ConfigError
 from tadka.dataset.check.check import Check, Ground, Measure, Scope, Verdict, share, verdict
-from tadka.dataset.expression import Column, Expression
+from tadka.dataset.expression.expression import Column, Expression
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,9 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from tadka.core.error import ConfigError, DataError, LaunchError
 from tadka.core.extra import require
-from tadka.dataset.bound import OutputColumn
+from tadka.dataset.define.bound import OutputColumn
+from tadka.dataset.define.output import Output
+from tadka.dataset.define.schema import Schema
 from tadka.dataset.disk import full, writing
 from tadka.dataset.engine.engine import (
     FileGroup,
@@ -21,9 +23,7 @@ from tadka.dataset.engine.engine import (
     partitions_of,
     written_inputs,
 )
-from tadka.dataset.expression import Column, Literal
-from tadka.dataset.output import Output
-from tadka.dataset.schema import Schema
+from tadka.dataset.expression.expression import Column, Literal
 from tadka.dataset.source.catalog import Catalog
 from tadka.dataset.source.listing import InputFile
 from tadka.dataset.sql.duckdb import DUCKDB, SETTINGS

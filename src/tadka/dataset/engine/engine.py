@@ -9,18 +9,18 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from tadka.core.error import DataError
 from tadka.core.extra import require
-from tadka.dataset.bound import OutputColumn
-from tadka.dataset.expression import Column
-from tadka.dataset.measure import read_output
-from tadka.dataset.output import Output
-from tadka.dataset.schema import Schema
+from tadka.dataset.define.bound import OutputColumn
+from tadka.dataset.define.output import Output
+from tadka.dataset.define.schema import Schema
+from tadka.dataset.expression.expression import Column
+from tadka.dataset.measure.measure import read_output
 from tadka.dataset.source.footer import Footer
 from tadka.dataset.source.listing import InputFile, write_parquet
+from tadka.dataset.source.template import NULL_FOLDER
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
-_NULL_FOLDER = "__HIVE_DEFAULT_PARTITION__"
 _PLAIN_TEXT = re.compile(r"[A-Za-z0-9_.-]+")
 _WHOLE_NUMBER = re.compile(r"-?[0-9]{1,18}")
 # Kinds of columns whose values stand in folders as Hive writes them, and are read so by engines.
@@ -268,7 +268,7 @@ def _folder_value(path: Path, column: OutputColumn) -> Any:
     for part in reversed(path.parts[:-1]):
         name, _, text = part.partition("=")
         if urllib.parse.unquote(name) == column.name:
-            if text == _NULL_FOLDER:
+            if text == NULL_FOLDER:
                 return None
             return pa.array([urllib.parse.unquote(text)]).cast(column.kind.arrow)[0].as_py()
     raise DataError(f"File {str(path)!r} lies in no folder {column.name + '=...'!r}.")

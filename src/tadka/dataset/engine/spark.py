@@ -12,7 +12,9 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from tadka.core.error import ConfigError, DataError, LaunchError
 from tadka.core.extra import require
-from tadka.dataset.bound import Bound, OutputColumn
+from tadka.dataset.define.bound import Bound, OutputColumn
+from tadka.dataset.define.output import Output
+from tadka.dataset.define.schema import Schema
 from tadka.dataset.engine.engine import (
     FileGroup,
     TableInputs,
@@ -21,12 +23,10 @@ from tadka.dataset.engine.engine import (
     partitions_of,
     written_inputs,
 )
-from tadka.dataset.expression import Column, Literal
-from tadka.dataset.kind import Kind, named_kind
-from tadka.dataset.output import Output
-from tadka.dataset.query import condition
-from tadka.dataset.schema import Schema
+from tadka.dataset.expression.expression import Column, Literal
+from tadka.dataset.expression.kind import Kind, named_kind
 from tadka.dataset.source.catalog import Catalog
+from tadka.dataset.sql.query import condition
 from tadka.dataset.sql.spark import SETTINGS, SPARK
 from tadka.dataset.write.spark import write
 

@@ -13,8 +13,8 @@ from urllib.parse import parse_qsl, quote, urlencode, urlsplit
 
 from tadka.core.error import ConfigError, DataError, NotFound
 from tadka.core.extra import require
-from tadka.dataset.expression import Column
-from tadka.dataset.kind import Kind
+from tadka.dataset.expression.expression import Column
+from tadka.dataset.expression.kind import Kind
 from tadka.dataset.source.listing import Columns, InputFile, Keep, Listing, Source, schema_of
 from tadka.dataset.source.secret import expand, is_secret, refuse_literal
 

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from tadka.core.error import ConfigError, DataError
 from tadka.core.extra import require
-from tadka.dataset.kind import Kind
+from tadka.dataset.expression.kind import Kind
 from tadka.dataset.source.listing import Columns, InputFile
 from tadka.dataset.thread import in_threads
 from tadka.storage.uri import is_local, reading, resolve

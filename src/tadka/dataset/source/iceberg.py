@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from tadka.core.error import ConfigError, DataError, NotFound, TadkaError
 from tadka.core.extra import require
-from tadka.dataset.kind import Kind
+from tadka.dataset.expression.kind import Kind
 from tadka.dataset.source.footer import Footer, check_columns, schemas, type_text
 from tadka.dataset.source.listing import Columns, InputFile, Keep, Listing, Source, schema_of
 from tadka.dataset.source.template import text_of

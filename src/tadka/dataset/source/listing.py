@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from tadka.core.extra import require
 from tadka.dataset.disk import writing
-from tadka.dataset.expression import Column
+from tadka.dataset.expression.expression import Column
 from tadka.dataset.thread import in_threads
 
 if TYPE_CHECKING:

@@ -16,8 +16,8 @@ from typing import Any
 from urllib.parse import unquote
 
 from tadka.core.error import ConfigError, DataError
-from tadka.dataset.expression import Column
-from tadka.dataset.kind import DATE, STRING, TIME, UTC, Kind
+from tadka.dataset.expression.expression import Column
+from tadka.dataset.expression.kind import DATE, STRING, TIME, UTC, Kind
 
 NULL_FOLDER = "__HIVE_DEFAULT_PARTITION__"  # what Hive, Spark and Arrow call a folder of nulls
 _DIRECTIVES = {"%Y": 4, "%m": 2, "%d": 2, "%H": 2, "%M": 2, "%S": 2, "%j": 3}  # digits of each

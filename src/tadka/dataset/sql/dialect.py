@@ -5,8 +5,16 @@ from dataclasses import dataclass
 from typing import Any
 
 from tadka.core.error import ConfigError
-from tadka.dataset.expression import Aggregate, Call, Column, Expression, Literal, Parameter, Sql
-from tadka.dataset.kind import DATE, FLOAT, INT, STRING, Kind
+from tadka.dataset.expression.expression import (
+    Aggregate,
+    Call,
+    Column,
+    Expression,
+    Literal,
+    Parameter,
+    Sql,
+)
+from tadka.dataset.expression.kind import DATE, FLOAT, INT, STRING, Kind
 
 _COMPARISONS = {"==": "=", "!=": "<>", "<": "<", "<=": "<=", ">": ">", ">=": ">="}
 _LOGIC = {"&": "AND", "|": "OR"}

@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from tadka.dataset.kind import INT, Kind
+from tadka.dataset.expression.kind import INT, Kind
 from tadka.dataset.sql.dialect import Dialect
 
 SETTINGS: Final = {

@@ -3,7 +3,7 @@
 import string
 from typing import Final
 
-from tadka.dataset.kind import FLOAT, INT, TIME, Kind
+from tadka.dataset.expression.kind import FLOAT, INT, TIME, Kind
 from tadka.dataset.sql.dialect import Dialect
 
 SETTINGS: Final = {

@@ -5,8 +5,8 @@ from pathlib import Path
 
 from tadka.core.error import ConfigError
 from tadka.core.extra import require
-from tadka.dataset.bound import OutputColumn
-from tadka.dataset.output import Output
+from tadka.dataset.define.bound import OutputColumn
+from tadka.dataset.define.output import Output
 from tadka.dataset.write.sized import Layout, Written, write_empty
 
 _TOLERANCE = 0.1

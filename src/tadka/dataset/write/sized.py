@@ -23,7 +23,7 @@ from tadka.core.extra import require
 if TYPE_CHECKING:
     import pyarrow as pa
 
-NULL_FOLDER = "__HIVE_DEFAULT_PARTITION__"
+NULL_FOLDER = "__HIVE_DEFAULT_PARTITION__"  # as in source/template.py, which workers may lack
 
 _PARTS_PER_FILE = 12
 _FULL = 0.95  # of the target; a part more or less stays within a tenth of it

@@ -22,9 +22,9 @@ from typing import TYPE_CHECKING, Any
 import tadka.dataset.write.sized as sizes
 from tadka.core import error, extra
 from tadka.core.extra import require
-from tadka.dataset.bound import OutputColumn
+from tadka.dataset.define.bound import OutputColumn
+from tadka.dataset.define.output import Output
 from tadka.dataset.disk import writing
-from tadka.dataset.output import Output
 from tadka.dataset.write.place import layout_of, misfits, settle
 from tadka.dataset.write.sized import Layout, Written
 

@@ -10,10 +10,10 @@ import duckdb
 import pytest
 
 from tadka.core.error import DataError
-from tadka.dataset.bound import OutputColumn
+from tadka.dataset.define.bound import OutputColumn
+from tadka.dataset.define.output import Output
 from tadka.dataset.engine.duckdb import DuckDBEngine
-from tadka.dataset.kind import INT, STRING
-from tadka.dataset.output import Output
+from tadka.dataset.expression.kind import INT, STRING
 
 ENDLESS = "range(10000000000) a(x), range(100000000) b(y)"
 COLUMNS = [OutputColumn("x", INT, True, False, "feature")]

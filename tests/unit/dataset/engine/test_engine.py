@@ -7,15 +7,15 @@ import pyarrow.parquet as pq
 import pytest
 
 from tadka.core.error import ConfigError, DataError
-from tadka.dataset.bound import OutputColumn
+from tadka.dataset.define.bound import OutputColumn
+from tadka.dataset.define.schema import Partition
+from tadka.dataset.define.table import Table
 from tadka.dataset.engine.choice import make_engine
 from tadka.dataset.engine.engine import TableInputs, groups_of, hive_root, written_inputs
-from tadka.dataset.expression import Column
-from tadka.dataset.kind import BOOL, DATE, INT, STRING, Kind
-from tadka.dataset.schema import Partition
+from tadka.dataset.expression.expression import Column
+from tadka.dataset.expression.kind import BOOL, DATE, INT, STRING, Kind
 from tadka.dataset.source.footer import Footer
 from tadka.dataset.source.listing import InputFile
-from tadka.dataset.table import Table
 
 DAY = dt.date(2026, 1, 2)
 

@@ -13,16 +13,16 @@ import pyarrow.parquet as pq
 import pytest
 
 from tadka.core.error import ConfigError, DataError, LaunchError
-from tadka.dataset.bound import OutputColumn
+from tadka.dataset.define.bound import OutputColumn
+from tadka.dataset.define.output import Output
+from tadka.dataset.define.schema import Named, Partition
+from tadka.dataset.define.table import Table
 from tadka.dataset.engine.choice import make_engine
 from tadka.dataset.engine.engine import Engine, TableInputs
-from tadka.dataset.expression import Column
-from tadka.dataset.kind import DATE, FLOAT, INT, STRING, Utc
-from tadka.dataset.output import Output
-from tadka.dataset.schema import Named, Partition
+from tadka.dataset.expression.expression import Column
+from tadka.dataset.expression.kind import DATE, FLOAT, INT, STRING, Utc
 from tadka.dataset.source.footer import footers
 from tadka.dataset.source.listing import InputFile
-from tadka.dataset.table import Table
 
 NAN = float("nan")
 DAY = dt.date(2026, 1, 2)

@@ -12,15 +12,15 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from tadka.dataset.definition import Dataset
+from tadka.dataset.define.definition import Dataset
+from tadka.dataset.define.table import Table
 from tadka.dataset.engine.engine import TableInputs
 from tadka.dataset.engine.spark import SparkEngine
-from tadka.dataset.expression import Column, Sql, days
-from tadka.dataset.kind import Utc
-from tadka.dataset.query import select
+from tadka.dataset.expression.expression import Column, Sql, days
+from tadka.dataset.expression.kind import Utc
 from tadka.dataset.source.catalog import Catalog
+from tadka.dataset.sql.query import select
 from tadka.dataset.sql.spark import SPARK
-from tadka.dataset.table import Table
 
 pytestmark = [pytest.mark.needs_spark, pytest.mark.timeout(600)]
 START = dt.datetime(2026, 1, 1, tzinfo=dt.UTC)

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from tadka.dataset.expression import Expression, days, hours, if_else
+from tadka.dataset.expression.expression import Expression, days, hours, if_else
 from tests.unit.dataset.sql.hostile import COLUMNS as C
 from tests.unit.dataset.sql.hostile import INF, LIMIT, MOST, NAN, ONE_DAY, RATE, TEXTS, WORD
 

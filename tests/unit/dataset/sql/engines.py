@@ -9,7 +9,7 @@ from typing import Any
 import duckdb
 import pyarrow as pa
 
-from tadka.dataset.expression import Column, Expression, Literal
+from tadka.dataset.expression.expression import Column, Expression, Literal
 from tadka.dataset.sql.dialect import Dialect
 from tadka.dataset.sql.duckdb import DUCKDB
 from tadka.dataset.sql.duckdb import SETTINGS as DUCKDB_SETTINGS

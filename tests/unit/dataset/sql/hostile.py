@@ -10,8 +10,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from tadka.dataset.expression import Column, Expression, Parameter, as_literal
-from tadka.dataset.kind import BOOL, BYTES, DATE, FLOAT, INT, STRING, TIME, UTC, Kind
+from tadka.dataset.expression.expression import Column, Expression, Parameter, as_literal
+from tadka.dataset.expression.kind import BOOL, BYTES, DATE, FLOAT, INT, STRING, TIME, UTC, Kind
 from tests.unit.dataset.sql.engines import TestEngine
 from tests.unit.dataset.sql.oracle import Unsure, Wrong, raw, value_of
 

@@ -13,8 +13,8 @@ from zoneinfo import ZoneInfo
 
 import numpy as np
 
-from tadka.dataset.expression import Call, Column, Expression, Literal, Parameter
-from tadka.dataset.kind import FLOAT, INT, Kind
+from tadka.dataset.expression.expression import Call, Column, Expression, Literal, Parameter
+from tadka.dataset.expression.kind import FLOAT, INT, Kind
 
 _EPOCH = dt.datetime(1970, 1, 1)  # noqa: DTZ001
 _MICROSECOND = dt.timedelta(microseconds=1)

@@ -10,12 +10,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from tadka.dataset.definition import Dataset
-from tadka.dataset.expression import Aggregate, Column, days, hours, seconds
-from tadka.dataset.kind import Utc
-from tadka.dataset.query import select
-from tadka.dataset.relation import Rows
-from tadka.dataset.table import Table
+from tadka.dataset.define.definition import Dataset
+from tadka.dataset.define.relation import Rows
+from tadka.dataset.define.table import Table
+from tadka.dataset.expression.expression import Aggregate, Column, days, hours, seconds
+from tadka.dataset.expression.kind import Utc
+from tadka.dataset.sql.query import select
 from tests.unit.dataset.sql.engines import TestEngine
 from tests.unit.dataset.sql.hostile import MOST, arrow_of, is_same, plain
 

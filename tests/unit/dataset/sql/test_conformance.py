@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from tadka.dataset.expression import Expression
+from tadka.dataset.expression.expression import Expression
 from tests.unit.dataset.sql.cases import all_comparisons, all_others
 from tests.unit.dataset.sql.engines import TestEngine, duckdb_engine, spark_engine
 from tests.unit.dataset.sql.hostile import COLUMNS, differences, expected, silent

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from tadka.core.error import ConfigError
-from tadka.dataset.expression import (
+from tadka.dataset.expression.expression import (
     Aggregate,
     Column,
     Expression,
@@ -18,7 +18,7 @@ from tadka.dataset.expression import (
     Sql,
     as_literal,
 )
-from tadka.dataset.kind import FLOAT, INT, STRING, Kind
+from tadka.dataset.expression.kind import FLOAT, INT, STRING, Kind
 from tadka.dataset.sql.choice import DIALECTS, dialect_of
 from tadka.dataset.sql.dialect import Dialect
 from tests.unit.dataset.sql.engines import TestEngine

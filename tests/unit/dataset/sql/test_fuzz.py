@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from tadka.core.error import ConfigError
-from tadka.dataset.expression import Expression, hours, if_else
-from tadka.dataset.kind import BOOL, DATE, FLOAT, INT, STRING, TIME, UTC, Kind
+from tadka.dataset.expression.expression import Expression, hours, if_else
+from tadka.dataset.expression.kind import BOOL, DATE, FLOAT, INT, STRING, TIME, UTC, Kind
 from tests.unit.dataset.sql.engines import TestEngine
 from tests.unit.dataset.sql.hostile import COLUMNS, VALUES, differences
 

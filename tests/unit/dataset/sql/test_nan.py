@@ -14,8 +14,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from tadka.dataset.expression import Column, Expression
-from tadka.dataset.kind import FLOAT
+from tadka.dataset.expression.expression import Column, Expression
+from tadka.dataset.expression.kind import FLOAT
 from tests.unit.dataset.sql.engines import TestEngine
 from tests.unit.dataset.sql.oracle import value_of
 

@@ -15,10 +15,10 @@ import pyarrow.parquet as pq
 import pytest
 
 from tadka.core.error import ConfigError
-from tadka.dataset.bound import OutputColumn
-from tadka.dataset.kind import BOOL, BYTES, DATE, FLOAT, INT, STRING, TIME, UTC, Kind
-from tadka.dataset.output import Output
-from tadka.dataset.rowhash import RowHash
+from tadka.dataset.define.bound import OutputColumn
+from tadka.dataset.define.output import Output
+from tadka.dataset.expression.kind import BOOL, BYTES, DATE, FLOAT, INT, STRING, TIME, UTC, Kind
+from tadka.dataset.measure.rowhash import RowHash
 from tadka.dataset.source.listing import InputFile
 from tadka.dataset.source.rows import read_rows
 from tadka.dataset.write.duckdb import write
@@ -81,7 +81,7 @@ def content(paths: list[Path], columns: list[OutputColumn], form: str, parts: li
 
 
 def column_of(column: OutputColumn) -> Any:
-    from tadka.dataset.expression import Column
+    from tadka.dataset.expression.expression import Column
 
     return Column(column.name, column.kind)
 
@@ -313,9 +313,9 @@ def test_an_error_of_the_query_is_not_blamed_on_the_disk(
 _FULL = """
 import resource, signal, sys, duckdb
 from tadka.core.error import DataError
-from tadka.dataset.bound import OutputColumn
-from tadka.dataset.kind import INT, STRING
-from tadka.dataset.output import Output
+from tadka.dataset.define.bound import OutputColumn
+from tadka.dataset.expression.kind import INT, STRING
+from tadka.dataset.define.output import Output
 from tadka.dataset.write.duckdb import write
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 resource.setrlimit(resource.RLIMIT_FSIZE, (200_000, 200_000))

@@ -12,10 +12,10 @@ import pyarrow.parquet as pq
 import pytest
 
 from tadka.core.error import ConfigError
-from tadka.dataset.bound import OutputColumn
-from tadka.dataset.kind import BYTES, FLOAT, INT, STRING, TIME, UTC, Kind
-from tadka.dataset.output import Output
-from tadka.dataset.rowhash import RowHash
+from tadka.dataset.define.bound import OutputColumn
+from tadka.dataset.define.output import Output
+from tadka.dataset.expression.kind import BYTES, FLOAT, INT, STRING, TIME, UTC, Kind
+from tadka.dataset.measure.rowhash import RowHash
 from tadka.dataset.source.listing import InputFile
 from tadka.dataset.source.rows import read_rows
 from tadka.dataset.write.sized import Layout
@@ -53,7 +53,7 @@ def hash_of(table: pa.Table, columns: list[OutputColumn]) -> str:
 
 
 def content(paths: list[Path], columns: list[OutputColumn], form: str) -> str:
-    from tadka.dataset.expression import Column
+    from tadka.dataset.expression.expression import Column
 
     schema = pa.schema([(column.name, column.kind.arrow) for column in columns])
     if form == "parquet":
