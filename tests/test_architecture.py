@@ -8,10 +8,12 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
 from tests import source
+from tests.forks import Forks
 
 MODULES = source.module_files()
 PACKAGES = {name for name, file in MODULES.items() if file.name == "__init__.py"}
@@ -93,11 +95,23 @@ def test_import_tadka_loads_no_room_and_no_other_library() -> None:
     assert not [name for name in loaded_by("import tadka") if name.startswith("tadka.")]
 
 
-@pytest.mark.parametrize("name", sorted(MODULES))
-def test_module_can_be_imported_alone_and_first(name: str) -> None:
-    loaded = {module.split(".")[0] for module in loaded_by(f"import {name}")}
+@pytest.fixture(scope="module")
+def forks() -> Iterator[Forks]:
+    """Interpreters that have loaded what every room may import, and nothing of ours."""
+    made = Forks("import cloudpickle, fsspec, numpy, pydantic, rich, typer, yaml")
+    yield made
+    made.close()
 
+
+@pytest.mark.parametrize("name", sorted(MODULES))
+def test_module_can_be_imported_alone_and_first(name: str, forks: Forks, tmp_path: Path) -> None:
+    code = f"import sys\nassert 'tadka' not in sys.modules\nimport {name}\nprint(*sys.modules)"
+    done = forks.run(code, tmp_path)
+
+    assert 0 == done.returncode, done.stderr
+    loaded = {module.split(".")[0] for module in done.stdout.split()}
     unwanted = HEAVY | OF_EXTRAS - own_extra(name)
+    assert {"tadka"} <= loaded
     assert not loaded & unwanted, f"importing {name} loads {sorted(loaded & unwanted)}"
 
 
