@@ -18,9 +18,9 @@ example:  ## run one of examples/: make example NAME=ctr
 	@scripts/setup --quiet
 	@scripts/example "$(NAME)" $(ARGS)
 
-test:  ## run the tests (ARGS goes to pytest)
+test:  ## run the tests, several at a time (ARGS goes to pytest; -n0 runs one at a time)
 	@scripts/setup --quiet
-	@$(PYTHON) -m pytest $(ARGS)
+	@$(PYTHON) -m pytest -n auto --maxprocesses 4 --dist loadgroup $(ARGS)
 
 check:  ## formatting, lint, types, and the direction of imports
 	@scripts/setup --quiet

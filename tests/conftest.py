@@ -151,6 +151,26 @@ NEEDS = {
     "needs_gpu": missing_gpu,
 }
 MAY_BE_MISSING_IN_CI = {"needs_gpu"}
+GROUPS = {
+    "needs_spark": "spark",  # a second JVM would cost more than its process gains
+    **dict.fromkeys(("needs_chromium", "needs_mpi", "needs_postgresql"), "files in /dev/shm"),
+}
+"""What runs in one process of several, wherever it stands."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Says which tests stay together where several processes run them (make test: pytest-xdist).
+
+    Those of a file do, for its fixtures. A need may say otherwise, and a test by
+    @pytest.mark.xdist_group.
+    """
+    if "PYTEST_XDIST_WORKER" not in os.environ:
+        return
+    for item in items:
+        if item.get_closest_marker("xdist_group") is None:
+            needs = (marker.name for marker in item.iter_markers())
+            group = next((GROUPS[name] for name in needs if name in GROUPS), str(item.path))
+            item.add_marker(pytest.mark.xdist_group(group))
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:

@@ -106,6 +106,7 @@ SCRIPT = """
 """
 
 
+@pytest.mark.xdist_group("files in /dev/shm")
 def test_the_whole_job_killed_leaves_no_process_and_goes_on(rows: str, tmp_path: Path) -> None:
     whole = flow_of(rows, make_train()).run(directory=tmp_path / "whole")
     directory = str(tmp_path / "run")
