@@ -2,7 +2,7 @@
 
 import threading
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import CancelledError, ThreadPoolExecutor
 from typing import TypeVar
 
 A = TypeVar("A")
@@ -30,13 +30,33 @@ def in_threads(
     """
     if len(items) < 2 or num_threads < 2:
         return [work(item) for item in items]
+    changed = threading.Condition()
+    in_work, is_over = 0, False
+
+    def counted(item: A) -> B:
+        nonlocal in_work
+        with changed:
+            if is_over:
+                raise CancelledError
+            in_work += 1
+        try:
+            return work(item)
+        finally:
+            with changed:
+                in_work -= 1
+                changed.notify_all()
+
     pool = ThreadPoolExecutor(num_threads)
     try:
-        futures = [pool.submit(work, item) for item in items]
+        futures = [pool.submit(counted, item) for item in items]
         return [future.result() for future in futures]
     except BaseException:  # KeyboardInterrupt too: it arrives here and not in the threads
         if stop is not None:
             stop.set()
         raise
     finally:
+        # Ctrl-C may come while the pool starts a thread, which it then does not know
+        with changed:
+            is_over = True
+            changed.wait_for(lambda: in_work == 0)
         pool.shutdown(cancel_futures=True)
