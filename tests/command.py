@@ -13,7 +13,7 @@ TADKA = Path(sys.executable).with_name("tadka")
 _COMMANDS = Forks(
     """
 import contextlib, io
-from tadka.cli import main
+from tadka.cli import dataset, demo, features, main, score, serve  # else imported when asked for
 from tadka.cli.app import app
 with contextlib.redirect_stdout(io.StringIO()):
     app(["--version"], standalone_mode=False)  # the first use of the command imports more

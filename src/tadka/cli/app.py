@@ -1,11 +1,14 @@
 """The main command: its nouns, and how it ends.
 
+A noun is imported when it is asked for: what the others need is no part of its start.
+
 Status 0 is success, 1 failed work, 2 wrong usage, 130 an interrupt. What went wrong is one line on
 standard error; the message of a StageError holds the user's own traceback and is shown whole.
 """
 
 import sys
 import traceback
+from collections import UserDict
 from collections.abc import Sequence
 from importlib.metadata import version
 from typing import Annotated, Any
@@ -13,12 +16,8 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from tadka.cli.dataset import app as dataset_app
-from tadka.cli.demo import demo
-from tadka.cli.features import app as features_app
-from tadka.cli.score import app as score_app
-from tadka.cli.serve import app as serve_app
 from tadka.core.error import ConfigError, StageError, TadkaError
+from tadka.core.extra import require
 
 FAILED, WRONG_USAGE, INTERRUPTED = 1, 2, 130
 _DEBUG = "--debug"
@@ -28,8 +27,37 @@ _DEBUG = "--debug"
 _UsageError: type[Exception] = typer.BadParameter.__mro__[1]
 
 
+_NOUNS = {
+    "demo": "Train a Factorization Machine on film ratings, predict, and write a report.",
+    "dataset": "Write training data by definition, and look at what was written.",
+    "features": "Look at a feature class, prove it on data, write its .proto file.",
+    "score": "Train, apply and look at models without a framework.",
+    "serve": "Answer live requests. Without a command: run.",
+}
+"""Modules beside this one, each with its `app`, and what the help says of them."""
+
+
+class _Commands(UserDict[str, Any]):
+    """Commands by name; those of nouns are None until they are asked for."""
+
+    def __getitem__(self, name: str) -> Any:
+        if self.data[name] is None:
+            module = require(f"tadka.cli.{name}", extra="all")
+            self.data[name] = typer.main.get_command(module.app)
+        return self.data[name]
+
+
 class _Root(TyperGroup):
-    """Turns errors into one line and a status."""
+    """Imports nouns late, and turns errors into one line and a status."""
+
+    def __init__(self, **settings: Any) -> None:
+        super().__init__(**settings)
+        self.commands = _Commands({**dict.fromkeys(_NOUNS), **self.commands})
+
+    def format_commands(self, ctx: Any, formatter: Any) -> None:  # noqa: ARG002 - of typer
+        """Writes the nouns into the help, without importing them."""
+        with formatter.section("Commands"):
+            formatter.write_dl(list(_NOUNS.items()))
 
     def main(
         self,
@@ -108,17 +136,6 @@ app = typer.Typer(
     rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-app.command(
-    epilog="""\b
-    Examples:
-      tadka demo
-      tadka demo --ratings ml-100k --out demo-100k
-      tadka demo --epochs 2 --json --progress none"""
-)(demo)
-app.add_typer(dataset_app)
-app.add_typer(features_app)
-app.add_typer(score_app)
-app.add_typer(serve_app)
 
 
 @app.callback(

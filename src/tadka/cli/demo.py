@@ -13,7 +13,16 @@ from tadka.core.extra import require
 if TYPE_CHECKING:
     from tadka.demo.run import DemoResult
 
+app = typer.Typer(name="demo", rich_markup_mode=None)
 
+
+@app.command(
+    epilog="""\b
+    Examples:
+      tadka demo
+      tadka demo --ratings ml-100k --out demo-100k
+      tadka demo --epochs 2 --json --progress none"""
+)
 def demo(
     *,
     ratings: Annotated[

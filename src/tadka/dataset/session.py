@@ -283,7 +283,7 @@ class Session:
         if not self._has_checked:
             mine = [check for check in self._checks if check.is_of_inputs(self._scope)]
             ground = ground_of(self._bound, self._dialect)
-            run_checks(mine, ground, self._engine.query, self._results)
+            run_checks(mine, ground, self._engine.query_all, self._results)
             self._has_checked = True
         self._results.raise_failures()
         return self._results.all

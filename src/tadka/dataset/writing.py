@@ -171,7 +171,7 @@ class Writing:
             self._engine.register_files(OUTPUT, files, definition.columns)
         own = [check for check in checks if isinstance(check, Custom)]
         others = [check for check in checks if not isinstance(check, Custom)]
-        run_checks(others, ground, self._engine.query, results)
+        run_checks(others, ground, self._engine.query_all, results)
         if own:
             counted = self._engine.query(f"SELECT count(*) AS n FROM {OUTPUT}")  # noqa: S608
             names = tuple(column.name for column in definition.columns)

@@ -40,6 +40,31 @@ def test_help_names_every_command_and_shows_examples() -> None:
     assert "Examples:\n    tadka demo\n" in result.stdout
 
 
+def test_help_says_of_each_noun_what_the_noun_says() -> None:
+    group = typer.main.get_command(app)
+    context = group.make_context("tadka", ["--version"], resilient_parsing=True)
+    shown = " ".join(group.get_help(context).split())
+
+    for name, command in group.commands.items():  # type: ignore[attr-defined]
+        assert f"{name} {command.get_short_help_str(1000)}" in shown
+
+
+def test_a_noun_is_imported_when_it_is_asked_for() -> None:
+    code = """
+import sys
+from tadka.cli.app import app
+for words in (["--help"], ["score", "--help"]):
+    app(words, standalone_mode=False)
+    print(sorted(name for name in sys.modules if name.startswith("tadka.cli.")), file=sys.stderr)
+"""
+    told = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True
+    ).stderr.splitlines()
+
+    assert "['tadka.cli.app']" == told[0]
+    assert "['tadka.cli.app', 'tadka.cli.option', 'tadka.cli.score']" == told[1]
+
+
 def test_no_command_is_wrong_usage_and_shows_the_help() -> None:
     result = runner.invoke(app, [])
 

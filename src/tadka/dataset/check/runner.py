@@ -2,8 +2,8 @@
 
 import time
 import warnings
-from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
 
 from tadka.core.error import ConfigError, DataError
 from tadka.dataset.check.check import (
@@ -20,9 +20,7 @@ from tadka.dataset.check.check import (
     Verdict,
 )
 from tadka.dataset.check.custom import CheckedOutput, Custom
-
-if TYPE_CHECKING:
-    import pyarrow as pa
+from tadka.dataset.engine.engine import Answer
 
 
 def refuse_mistaken(name: str, checks: Sequence[Check], scope: Scope) -> None:
@@ -139,7 +137,7 @@ class Results:
 def run_checks(
     checks: Sequence[Check],
     ground: Ground,
-    query: "Callable[[str], pa.Table]",
+    query_all: "Callable[[Sequence[str]], Iterator[Answer]]",
     results: Results,
 ) -> None:
     """Runs checks that ask the engine, with one query for all that look at the same rows.
@@ -147,11 +145,11 @@ def run_checks(
     Args:
         checks: Those of stage `"rows"`; their `mistakes` were none.
         ground: Where they run.
-        query: Runs SQL on the engine.
+        query_all: Runs SQL on the engine.
         results: Takes them down; failures are not raised here.
     """
     asked = {index: check.measures(ground) for index, check in enumerate(checks)}
-    by_source: dict[str, list[tuple[int, str, Measure]]] = {}
+    by_source: dict[str, _Wanted] = {}
     for index, measures in asked.items():
         for key, measure in measures.items():
             by_source.setdefault(measure.source, []).append((index, key, measure))
@@ -162,14 +160,16 @@ def run_checks(
     found: dict[int, dict[str, Any]] = {index: {} for index in asked}
     errors: dict[int, str] = {}
     start = results.clock()
-    for source, wanted in by_source.items():
-        try:
-            values = _answer(source, [measure.sql for _, _, measure in wanted], query)
-        except DataError as error:  # the data is at fault: one check less, the others go on
-            errors.update({index: str(error) for index, _, _ in wanted})
+    sqls = [_sql(source, wanted) for source, wanted in by_source.items()]
+    groups = list(by_source.values())
+    for number, answer in query_all(sqls):
+        wanted = groups[number]
+        if isinstance(answer, DataError):  # the data is at fault: one check less
+            errors.update({index: str(answer) for index, _, _ in wanted})
             continue
-        for (index, key, _), value in zip(wanted, values, strict=True):
-            found[index][key] = value
+        row = answer.to_pylist()[0]
+        for (index, key, _), column in zip(wanted, _columns(wanted), strict=True):
+            found[index][key] = row[column]
         for index in dict.fromkeys(index for index, _, _ in wanted):
             if len(found[index]) == len(asked[index]):  # all its sources have answered
                 results.add(checks[index], checks[index].judge(found[index], ground), start=start)
@@ -178,13 +178,20 @@ def run_checks(
         results.add(checks[index], Verdict("failed", reason), start=start)
 
 
-def _answer(
-    source: str, aggregates: Sequence[str], query: "Callable[[str], pa.Table]"
-) -> list[Any]:
-    different = list(dict.fromkeys(aggregates))
-    selected = ", ".join(f"{sql} AS m{number}" for number, sql in enumerate(different))
-    row: Mapping[str, Any] = query(f"SELECT {selected} FROM {source}").to_pylist()[0]  # noqa: S608
-    return [row[f"m{different.index(sql)}"] for sql in aggregates]
+_Wanted = list[tuple[int, str, Measure]]
+"""What is asked of one source: number of the check, its name for it, and SQL."""
+
+
+def _sql(source: str, wanted: _Wanted) -> str:
+    columns = dict(zip((m.sql for _, _, m in wanted), _columns(wanted), strict=True))
+    selected = ", ".join(f"{sql} AS {column}" for sql, column in columns.items())
+    return f"SELECT {selected} FROM {source}"  # noqa: S608 - of our own making
+
+
+def _columns(wanted: _Wanted) -> list[str]:
+    """The column of the answer for each; equal ones share it."""
+    different = list(dict.fromkeys(measure.sql for _, _, measure in wanted))
+    return [f"m{different.index(measure.sql)}" for _, _, measure in wanted]
 
 
 def run_custom(checks: Sequence[Custom], output: CheckedOutput, results: Results) -> None:

@@ -16,10 +16,12 @@ from tadka.dataset.define.output import Output
 from tadka.dataset.define.schema import Schema
 from tadka.dataset.disk import full, writing
 from tadka.dataset.engine.engine import (
+    Answer,
     FileGroup,
     TableInputs,
     groups_of,
     hive_root,
+    one_by_one,
     partitions_of,
     written_inputs,
 )
@@ -214,6 +216,17 @@ class DuckDBEngine:
             ConfigError: It is no SQL of DuckDB.
         """
         return self._run(lambda connection: connection.sql(sql).to_arrow_table())
+
+    def query_all(self, sqls: Sequence[str]) -> Iterator[Answer]:
+        """What several queries give, one after the other.
+
+        Args:
+            sqls: Each a SELECT. One that the data does not admit gives its error.
+
+        Raises:
+            ConfigError: One is no SQL of DuckDB.
+        """
+        return one_by_one(self.query, sqls)
 
     def write(
         self,

@@ -2,7 +2,7 @@
 
 import re
 import urllib.parse
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
@@ -43,8 +43,36 @@ class TableInputs:
     footers: Sequence[Footer] | None = None
 
 
+Answer = tuple[int, "pa.Table | DataError"]
+"""The number of a query among several, and what it gives."""
+
+
+def one_by_one(query: "Callable[[str], pa.Table]", sqls: Sequence[str]) -> Iterator[Answer]:
+    """What several queries give, where the engine uses the whole machine for each.
+
+    Args:
+        query: Runs one.
+        sqls: Each a SELECT.
+    """
+    for number, sql in enumerate(sqls):
+        yield number, answer(query, sql)
+
+
+def answer(query: "Callable[[str], pa.Table]", sql: str) -> "pa.Table | DataError":
+    """What a query gives, or why the data does not admit it.
+
+    Args:
+        query: Runs it.
+        sql: One SELECT.
+    """
+    try:
+        return query(sql)
+    except DataError as error:
+        return error
+
+
 class Engine(Protocol):
-    """What runs queries over the tables of a dataset, one at a time.
+    """What runs queries over the tables of a dataset.
 
     Attributes:
         name: `"duckdb"` or `"spark"`.
@@ -92,6 +120,16 @@ class Engine(Protocol):
         Raises:
             DataError: The data does not admit it, or it was interrupted.
             ConfigError: It is no SQL of the engine.
+        """
+
+    def query_all(self, sqls: Sequence[str]) -> Iterator[Answer]:
+        """What several queries give, each as soon as it is known.
+
+        Args:
+            sqls: Each a SELECT. One that the data does not admit gives its error.
+
+        Raises:
+            ConfigError: One is no SQL of the engine.
         """
 
     def write(

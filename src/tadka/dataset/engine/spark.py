@@ -7,6 +7,7 @@ import secrets
 import sys
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
@@ -16,8 +17,10 @@ from tadka.dataset.define.bound import Bound, OutputColumn
 from tadka.dataset.define.output import Output
 from tadka.dataset.define.schema import Schema
 from tadka.dataset.engine.engine import (
+    Answer,
     FileGroup,
     TableInputs,
+    answer,
     groups_of,
     hive_root,
     partitions_of,
@@ -48,6 +51,7 @@ _OPTIONS: Final = {
 }
 # Files are named one by one; a job that lists them on the workers takes longer than it saves.
 _MAX_LISTED_HERE = 10_000
+_QUERIES_AT_ONCE = 4
 _OWN: Final = {
     "spark.ui.enabled": "false",
     "spark.ui.showConsoleProgress": "false",
@@ -367,6 +371,26 @@ class SparkEngine:
             ConfigError: It is no SQL of Spark.
         """
         return self._run(lambda session: session.sql(sql).toArrow())
+
+    def query_all(self, sqls: Sequence[str]) -> Iterator[Answer]:
+        """What several queries give, some at a time: much of a short job is planning and waiting.
+
+        Args:
+            sqls: Each a SELECT. One that the data does not admit gives its error.
+
+        Raises:
+            ConfigError: One is no SQL of Spark.
+        """
+        pool = ThreadPoolExecutor(_QUERIES_AT_ONCE)
+        try:
+            numbers = {pool.submit(answer, self.query, sql): n for n, sql in enumerate(sqls)}
+            for done in as_completed(numbers):
+                yield numbers[done], done.result()
+        except BaseException:  # Ctrl-C, or nobody wants the rest: it is raised on
+            self.interrupt()  # else the jobs that run would be waited for
+            raise
+        finally:
+            pool.shutdown(cancel_futures=True)
 
     def write(
         self,

@@ -2,8 +2,9 @@
 
 import datetime as dt
 import pickle
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +34,7 @@ from tadka.dataset.check.predictor import NoSinglePredictor
 from tadka.dataset.check.rows import LabelShare, NoDuplicates, NoEntityOverlap, RowCount, Unique
 from tadka.dataset.check.runner import Results, refuse_mistaken, run_checks, run_custom
 from tadka.dataset.check.values import InRange, NoNan, NullShare, OneOf
+from tadka.dataset.engine.engine import Answer, one_by_one
 from tadka.dataset.expression.expression import Column
 from tadka.dataset.expression.kind import BOOL, DATE, FLOAT, INT, STRING, TIME, UTC
 from tadka.dataset.sql.duckdb import DUCKDB
@@ -97,9 +99,12 @@ class Room:
         self.queries.append(sql)
         return self.connection.sql(sql).to_arrow_table()
 
+    def query_all(self, sqls: Sequence[str]) -> Iterator[Answer]:
+        return one_by_one(self.query, sqls)
+
     def run(self, *checks: Check, on_fail: OnFail | None = None, **ground: Any) -> Results:
         results = Results("Ctr", on_fail=on_fail, clock=Clock())
-        run_checks(checks, self.ground(**ground), self.query, results)
+        run_checks(checks, self.ground(**ground), self.query_all, results)
         return results
 
     def ground(self, **further: Any) -> Ground:
@@ -241,7 +246,7 @@ def test_results_arrive_one_by_one_and_failures_are_listed_once(
     run_checks(
         [RowCount(min=9), NoDuplicates(), NullShare("bid", max=0.1)],
         room().ground(),
-        room().query,
+        room().query_all,
         results,
     )
     with pytest.raises(CheckFailed) as raised:
@@ -289,7 +294,7 @@ def test_a_query_that_the_data_breaks_fails_its_checks_alone(room: Callable[...,
         return full.query(sql)
 
     results = Results("Ctr")
-    run_checks([Unique("user"), RowCount()], full.ground(), query, results)
+    run_checks([Unique("user"), RowCount()], full.ground(), partial(one_by_one, query), results)
 
     assert [("passed", "4 rows."), ("failed", "File 'x' is damaged.")] == told(results)
 
@@ -695,7 +700,7 @@ def test_spark_says_the_same(room: Callable[..., Room], tmp_path: Path, spark: A
     run_checks(
         checks,
         full.ground(dialect=SPARK, **views, **period),
-        lambda sql: own.sql(sql).toArrow(),
+        partial(one_by_one, lambda sql: own.sql(sql).toArrow()),
         results,
     )
 
