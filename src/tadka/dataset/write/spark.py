@@ -11,6 +11,7 @@ Workers need pyarrow and pandas, and a file system that the driver sees under th
 
 import os
 import shutil
+import socket
 import tempfile
 import threading
 import warnings
@@ -21,6 +22,7 @@ from typing import TYPE_CHECKING, Any
 
 import tadka.dataset.write.sized as sizes
 from tadka.core import error, extra
+from tadka.core.error import ConfigError
 from tadka.core.extra import require
 from tadka.dataset.define.bound import OutputColumn
 from tadka.dataset.define.output import Output
@@ -30,6 +32,7 @@ from tadka.dataset.write.sized import Layout, Written
 
 if TYPE_CHECKING:
     import pyarrow as pa
+    from pyspark import SparkContext
     from pyspark.sql import DataFrame
 
 OnProgress = Callable[[float], None]
@@ -63,7 +66,7 @@ def write(
         There is always one; without rows, it has only the schema.
 
     Raises:
-        ConfigError: The format cannot hold a column.
+        ConfigError: The format cannot hold a column, or a worker does not see the directory.
         DataError: The disk is full.
     """
     layout = layout_of(output, columns)
@@ -75,6 +78,9 @@ def write(
         _by_value(),
         _reported(dataframe, on_progress),
     ):
+        context = getattr(dataframe.sparkSession, "sparkContext", None)
+        if context is not None and not context.master.startswith("local"):
+            refuse_unseen(context, aside)
         rows = dataframe.select([_quoted(column.name) for column in columns])
         files = _mapped(rows, _task(str(aside), layout))
         files = _merged(dataframe, files, aside, layout)
@@ -90,6 +96,31 @@ def _local_folders(dataframe: "DataFrame") -> list[Path]:
         return []
     given = context.getConf().get("spark.local.dir", tempfile.gettempdir())
     return [Path(text) for text in os.environ.get("SPARK_LOCAL_DIRS", given).split(",")]
+
+
+def refuse_unseen(context: "SparkContext", folder: Path) -> None:
+    """Refuses a folder that is not there on a machine where Spark works, before the query runs.
+
+    Args:
+        context: Of the Spark that will write.
+        folder: That its workers are to write into.
+
+    Raises:
+        ConfigError: It is not there on some machine, which is named.
+    """
+    count = max(1, context.defaultParallelism)
+
+    def look(_: Any) -> Iterator[str]:
+        if not folder.is_dir():
+            yield socket.gethostname()
+
+    hosts = context.parallelize(range(count), count).mapPartitions(look).distinct().collect()
+    if hosts:
+        raise ConfigError(
+            f"Folder {str(folder)!r} is not on {', '.join(sorted(hosts))}, where Spark works. "
+            "Write to a folder that all its machines mount, or give scratch= such a folder where "
+            "the output lies in an object store."
+        )
 
 
 def _quoted(name: str) -> str:

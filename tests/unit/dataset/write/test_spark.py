@@ -1,6 +1,7 @@
 """Tests of tadka.dataset.write.spark."""
 
 import math
+import socket
 import subprocess
 import sys
 import threading
@@ -19,7 +20,7 @@ from tadka.dataset.measure.rowhash import RowHash
 from tadka.dataset.source.listing import InputFile
 from tadka.dataset.source.rows import read_rows
 from tadka.dataset.write.sized import Layout
-from tadka.dataset.write.spark import write
+from tadka.dataset.write.spark import refuse_unseen, write
 
 pytestmark = [pytest.mark.needs_spark, pytest.mark.timeout(300)]
 
@@ -197,3 +198,11 @@ def test_what_a_format_cannot_hold_is_refused(spark: Any, tmp_path: Path) -> Non
     rows = spark.sql("SELECT X'00' AS x")
     with pytest.raises(ConfigError, match="Column 'x' is bytes, which csv cannot hold"):
         write(rows, tmp_path, Output(TARGET, "csv"), columns_of(x=BYTES))
+
+
+def test_a_folder_that_workers_do_not_see_is_refused(spark: Any, tmp_path: Path) -> None:
+    refuse_unseen(spark.sparkContext, tmp_path)
+    with pytest.raises(
+        ConfigError, match=f"'{tmp_path}/not' is not there on {socket.gethostname()}"
+    ):
+        refuse_unseen(spark.sparkContext, tmp_path / "not")
