@@ -88,7 +88,13 @@ class DuckDBEngine:
         for name, value in SETTINGS.items():
             self._connection.execute(f"SET GLOBAL {name} = {DUCKDB.text(value)}").fetchall()
         # a table may be read twice, for its rows and for a window
-        for setting in ("enable_progress_bar = false", "parquet_metadata_cache = true"):
+        for setting in (
+            "enable_progress_bar = false",
+            "parquet_metadata_cache = true",
+            # an ASOF JOIN of rows that it takes for few becomes a loop over all pairs; the number
+            # of rows that a filter leaves is a guess, and may be wrong by any factor
+            "asof_loop_join_threshold = 0",
+        ):
             self._connection.execute(f"SET {setting}").fetchall()
         if self._is_interrupted:
             self.stop()

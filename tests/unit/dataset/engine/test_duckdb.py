@@ -91,3 +91,14 @@ def test_the_scratch_folder_is_named_where_it_has_no_room(
     ) as caught:
         run()
     assert "PRAGMA" not in str(caught.value)
+
+
+def test_rows_that_duckdb_takes_for_few_are_not_compared_with_all(engine: DuckDBEngine) -> None:
+    """Its guesses of what a filter leaves are wrong by any factor."""
+    few = "(SELECT range AS {0} FROM range(3))"
+    plan = engine.query(
+        f"EXPLAIN SELECT * FROM {few.format('x')} ASOF LEFT JOIN {few.format('y')} ON x >= y"
+    )
+    shown = str(plan["explain_value"].to_pylist()).lower().replace("_", " ")
+    assert "asof join" in shown
+    assert "nested loop" not in shown
