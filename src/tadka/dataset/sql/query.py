@@ -165,22 +165,18 @@ class _Query:
             self._rows.alias,
             {name: self._rows.table.columns[name].kind for name in self._used[self._rows.alias]},
         )
-        self._stages = stages_of(dialect, bound, lookups, values, self._used, spine)
-        self._as_of: Mapping[str, Stage] = {
-            rows.alias: stage
-            for stage in self._stages
-            if isinstance(stage, Stage)
-            for rows in stage.relations
-            if not rows.is_window
+        stages = stages_of(dialect, bound, lookups, values, self._used, spine)
+        self._stages: Mapping[str, Stage] = {
+            rows.alias: stage for stage in stages for rows in stage.relations
         }
-        self.source = (self._stages[-1].spine if self._stages else spine).source
+        self.source = (stages[-1].spine if stages else spine).source
         for rows in lookups:
-            if not rows.is_window and rows.alias not in self._as_of:
+            if rows.alias not in self._stages:
                 self._join(rows)
         if self._has_sql:  # raw SQL knows columns by the alias
             for rows in lookups:
-                if rows.alias in self._as_of:
-                    self.source += "\n" + self._as_of[rows.alias].named(rows)
+                if rows.alias in self._stages and not rows.is_window:
+                    self.source += "\n" + self._stages[rows.alias].named(rows)
 
     # ------------------------------------------------------------ expressions
 
@@ -208,13 +204,12 @@ class _Query:
     def _column(self, column: Column[Any]) -> str:
         rows = column.relation
         assert isinstance(rows, Rows), column
-        if rows.alias in self._as_of and not self._has_sql:
-            return self._as_of[rows.alias].column(column)
+        if rows.alias in self._stages and not self._has_sql:
+            return self._stages[rows.alias].column(column)
         return f"{self.dialect.quote(rows.alias)}.{self.dialect.quote(column.name)}"
 
     def _aggregate(self, aggregate: Aggregate[Any]) -> str:
-        found = (stage.aggregate(aggregate) for stage in self._stages)
-        return next(sql for sql in found if sql is not None)
+        return self._stages[aggregate.relation.alias].aggregate(aggregate)
 
     # ------------------------------------------------------------ relations
 

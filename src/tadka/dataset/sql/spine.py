@@ -1,12 +1,12 @@
 """The dataset's rows on their way through the stages of a query, and what all stages say alike."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from tadka.dataset.define.bound import Bound
 from tadka.dataset.define.relation import Rows
-from tadka.dataset.expression.expression import Aggregate, Expression
+from tadka.dataset.expression.expression import Expression
 from tadka.dataset.expression.kind import Kind
 from tadka.dataset.sql.dialect import Dialect
 
@@ -82,56 +82,3 @@ def plain(bound: Bound, dialect: Dialect, value: Expression[Any]) -> str:
         column=lambda column: dialect.quote(column.name),
         parameters=bound.parameters,
     )
-
-
-def identity(bound: Bound, dialect: Dialect, aggregate: Aggregate[Any]) -> str:
-    """What two aggregates share that have the same value for each row.
-
-    Args:
-        bound: The definition with its parameters.
-        dialect: Of the engine.
-        aggregate: Of a window.
-    """
-    operand = "" if aggregate.operand is None else plain(bound, dialect, aggregate.operand)
-    return f"{aggregate.relation.alias} {aggregate.function} {aggregate.drops_nan} {operand}"
-
-
-def has_event(bound: Bound, dialect: Dialect, rows: Rows, keys: Iterable[str]) -> str:
-    """Which rows of a table are events: null equals no key, and is no time.
-
-    Args:
-        bound: The definition with its parameters.
-        dialect: Of the engine.
-        rows: Of the dataset.
-        keys: Its key columns.
-    """
-    assert rows.table.time_column is not None
-    needed = dict.fromkeys([*keys, rows.table.time_column])
-    where = [f"{dialect.quote(name)} IS NOT NULL" for name in needed]
-    condition = condition_of(bound, dialect, rows)
-    return " AND ".join(where if condition is None else [condition, *where])
-
-
-def has_other_kinds(
-    key: Expression[Any], number: int, relations: Mapping[Rows, Sequence[str]]
-) -> bool:
-    """Whether what equals a key is of other kinds than it; all of them are whole numbers then.
-
-    Args:
-        key: Over the dataset's rows.
-        number: Its place among the keys.
-        relations: What is looked up, each with its key columns in the order of the keys.
-    """
-    return any(
-        rows.table.columns[columns[number]].kind.name != key.kind.name
-        for rows, columns in relations.items()
-    )
-
-
-def null(type_: str) -> str:
-    """Null of a type.
-
-    Args:
-        type_: In SQL.
-    """
-    return f"CAST(NULL AS {type_})"

@@ -17,17 +17,7 @@ from tadka.dataset.define.relation import Rows
 from tadka.dataset.expression.expression import Aggregate, Column, Expression, Literal, Sql
 from tadka.dataset.expression.kind import FLOAT, INT, Kind
 from tadka.dataset.sql.dialect import Dialect
-from tadka.dataset.sql.spine import (
-    Names,
-    Spine,
-    condition_of,
-    has_event,
-    has_other_kinds,
-    identity,
-    null,
-    plain,
-)
-from tadka.dataset.sql.total import Totals, is_total
+from tadka.dataset.sql.spine import Names, Spine, condition_of, plain
 
 _MICROSECOND = dt.timedelta(microseconds=1)
 
@@ -123,14 +113,13 @@ class Stage:
 
     # ------------------------------------------------------------ what the dataset's query uses
 
-    def aggregate(self, aggregate: Aggregate[Any]) -> str | None:
-        """An aggregate that was found; None for another one.
+    def aggregate(self, aggregate: Aggregate[Any]) -> str:
+        """An aggregate that the stage has computed.
 
         Args:
-            aggregate: Of any window.
+            aggregate: Of one of its windows.
         """
-        found = self._results.get(identity(self._bound, self._dialect, aggregate))
-        return None if found is None else self._reached(found)
+        return self._reached(self._results[self._identity(aggregate)])
 
     def column(self, column: Column[Any]) -> str:
         """A column of an as-of row.
@@ -155,6 +144,14 @@ class Stage:
 
     def _reached(self, name: str) -> str:
         return f"{self._dialect.quote(self._before.alias)}.{self._dialect.quote(name)}"
+
+    def _identity(self, aggregate: Aggregate[Any]) -> str:
+        operand = "" if aggregate.operand is None else self._plain(aggregate.operand)
+        return f"{aggregate.relation.alias} {aggregate.function} {aggregate.drops_nan} {operand}"
+
+    def _plain(self, value: Expression[Any]) -> str:
+        """SQL over the columns of one table."""
+        return plain(self._bound, self._dialect, value)
 
     # ------------------------------------------------------------ the sort
 
@@ -184,12 +181,12 @@ class Stage:
         return self._branches.setdefault(events, (len(self._branches), rows))[0]
 
     def _key(self, number: int, key: Expression[Any]) -> _Key:
-        is_mixed = has_other_kinds(key, number, self.relations)
+        is_mixed = _has_other_kinds(key, number, self.relations)
         is_nullable = may_be_null(key)
         is_first = all(isinstance(key, Column) and key.name != other.name for other in self._keys)
         if isinstance(key, Column) and not is_mixed and is_first:
             return _Key(key.name, None, None, is_nullable)  # the column is carried anyway
-        name, sql = self._names.fresh(f"k{number}"), plain(self._bound, self._dialect, key)
+        name, sql = self._names.fresh(f"k{number}"), self._plain(key)
         if not is_mixed:
             return _Key(name, None, sql, is_nullable)
         return _Key(name, INT, self._dialect.cast(sql, INT), is_nullable)
@@ -202,7 +199,7 @@ class Stage:
         own += [f"{key.sql} AS {quote(key.name)}" for key in self._keys if key.sql is not None]
         own += [f"{dialect.micros(quote(time))} AS {quote(self._time)}"]
         own += [f"TRUE AS {quote(self._is_row)}"]
-        own += [f"{null(value.type)} AS {quote(value.name)}" for value in self._values.values()]
+        own += [f"{_null(value.type)} AS {quote(value.name)}" for value in self._values.values()]
         parts = [f"SELECT {', '.join(own)} FROM {before.source}"]
         parts += [self._events(number, rows) for number, rows in self._branches.values()]
         return "\n    UNION ALL ".join(parts)
@@ -217,18 +214,18 @@ class Stage:
             for key in self._keys
         }
         types = {name: dialect.type(kind) for name, kind in before.columns.items()}
-        selected = [keys.pop(name, null(t)) for name, t in {**types, **before.extra}.items()]
+        selected = [keys.pop(name, _null(t)) for name, t in {**types, **before.extra}.items()]
         selected += keys.values()
         assert rows.table.time_column is not None
         selected += [dialect.micros(quote(rows.table.time_column)), "FALSE"]
         selected += [
-            value.sql if value.branch == number else null(value.type)
+            value.sql if value.branch == number else _null(value.type)
             for value in self._values.values()
         ]
         return (
             f"SELECT {', '.join(selected)} FROM {quote(rows.table.__name__)} "
             f"AS {quote(rows.alias)} "
-            f"WHERE {has_event(self._bound, dialect, rows, self.relations[rows])}"
+            f"WHERE {_has_event(self._bound, dialect, rows, self.relations[rows])}"
         )
 
     # ------------------------------------------------------------ what a row sees
@@ -247,7 +244,7 @@ class Stage:
         self._results[rows.alias] = name
 
     def _aggregate(self, aggregate: Aggregate[Any]) -> None:
-        rows, shared = aggregate.relation, identity(self._bound, self._dialect, aggregate)
+        rows, shared = aggregate.relation, self._identity(aggregate)
         if shared in self._results:
             return
         assert isinstance(rows, Rows)
@@ -269,7 +266,7 @@ class Stage:
         if operand is None:
             one = self._value(branch, dialect.literal(Literal(1, INT)), dialect.type(INT))
             return self._call(f"count({one})", *frame)
-        sql = plain(self._bound, self._dialect, operand)
+        sql = self._plain(operand)
         kind = operand.kind
         if function == "count":
             return self._call(f"count({self._value(branch, sql, dialect.type(kind))})", *frame)
@@ -345,6 +342,30 @@ class Stage:
         return f"{amount} {'PRECEDING' if micros < 0 else 'FOLLOWING'}"
 
 
+def _has_event(bound: Bound, dialect: Dialect, rows: Rows, keys: Iterable[str]) -> str:
+    """Which rows of a table are events: null equals no key, and is no time."""
+    assert rows.table.time_column is not None
+    needed = dict.fromkeys([*keys, rows.table.time_column])
+    where = [f"{dialect.quote(name)} IS NOT NULL" for name in needed]
+    condition = condition_of(bound, dialect, rows)
+    return " AND ".join(where if condition is None else [condition, *where])
+
+
+def _has_other_kinds(
+    key: Expression[Any], number: int, relations: Mapping[Rows, Sequence[str]]
+) -> bool:
+    """Whether what equals a key is of other kinds than it; all of them are whole numbers then."""
+    return any(
+        rows.table.columns[columns[number]].kind.name != key.kind.name
+        for rows, columns in relations.items()
+    )
+
+
+def _null(type_: str) -> str:
+    """Null of a type."""
+    return f"CAST(NULL AS {type_})"
+
+
 def stages_of(
     dialect: Dialect,
     bound: Bound,
@@ -352,7 +373,7 @@ def stages_of(
     values: Iterable[Expression[Any]],
     used: Mapping[str, Sequence[str]],
     spine: Spine,
-) -> list[Stage | Totals]:
+) -> list[Stage]:
     """Lookups that are found by sorting, those with the same keys together.
 
     Args:
@@ -376,25 +397,13 @@ def stages_of(
         keys = [rows.lookup.on[column] for column in columns]
         _, members = groups.setdefault(tuple(text for text, _ in by_text), (keys, {}))
         members[rows] = columns
-    stages: list[Stage | Totals] = []
+    stages: list[Stage] = []
     aggregates = [part for v in values for part in v.walk() if isinstance(part, Aggregate)]
     for keys, members in groups.values():
         mine = [a for a in aggregates if a.relation in members]
-        totals = [a for a in mine if is_total(dialect, a)]
-        others = [a for a in mine if not is_total(dialect, a)]
-        if totals:
-            windows = {r: members[r] for r in members if _is_used(r, totals)}
-            stages.append(Totals(dialect, bound, keys, windows, totals, spine))
-            spine = stages[-1].spine
-        rest = {r: members[r] for r in members if not r.is_window or _is_used(r, others)}
-        if rest:
-            stages.append(Stage(dialect, bound, keys, rest, others, used, spine))
-            spine = stages[-1].spine
+        stages.append(Stage(dialect, bound, keys, members, mine, used, spine))
+        spine = stages[-1].spine
     return stages
-
-
-def _is_used(rows: Rows, aggregates: Iterable[Aggregate[Any]]) -> bool:
-    return any(aggregate.relation is rows for aggregate in aggregates)
 
 
 def _is_sorted(dialect: Dialect, rows: Rows) -> bool:

@@ -1,4 +1,4 @@
-"""Running totals against counting by hand, on rows and events that meet at the same moments."""
+"""Windows against counting by hand, on rows and events that meet at the same moments."""
 
 import datetime as dt
 from pathlib import Path
@@ -73,7 +73,7 @@ def tables(folder: Path, row: list[Any], event: list[Any]) -> tuple[Any, Any]:
 
 
 def found(row_table: Any, event_table: Any, span: int, gap: int) -> list[Any]:
-    """Windows by one key before and after the row; not all that is asked is a running total."""
+    """Windows by one key before and after the row."""
 
     class Counted(Dataset):
         row = row_table.all()
@@ -145,7 +145,7 @@ def by_hand(row: list[Any], event: list[Any], span: int, gap: int) -> list[Any]:
     max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
 @given(row=rows, event=events, span=spans)
-def test_totals_are_what_counting_by_hand_gives(
+def test_windows_are_what_counting_by_hand_gives(
     tmp_path: Path, row: list[Any], event: list[Any], span: tuple[int, int]
 ) -> None:
     made = tables(tmp_path, row, event)
