@@ -101,7 +101,8 @@ def _report(error: Exception, *, is_debug: bool) -> int:
         message = _one_line(error.format_message())  # type: ignore[attr-defined]
         context = getattr(error, "ctx", None)
         command = context.command_path if context is not None else "tadka"
-        _print(f"{message.rstrip('.')}. Try: {command} --help")
+        end = "" if message.endswith("?") else "."
+        _print(f"{message.rstrip('.')}{end} Try: {command} --help")
         return WRONG_USAGE
     if isinstance(error, typer.Abort | KeyboardInterrupt):
         _print("Interrupted.")

@@ -33,6 +33,7 @@ FAILED = 1
 _FILE_WIDTH = 120
 
 _SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
+_OLDEST_S = 100 * 366 * 86_400
 _NUMBERS = frozenset({"rows", "bytes", "files"})
 
 app = typer.Typer(
@@ -135,11 +136,13 @@ def age_of(text: str) -> timedelta:
         ConfigError: It is something else.
     """
     found = re.fullmatch(r"([0-9]{1,9})([smhd])", text)
-    if found is None:
+    seconds = int(found[1]) * _SECONDS[found[2]] if found is not None else None
+    if seconds is None or seconds > _OLDEST_S:
         raise ConfigError(
-            f"--older-than is {text!r}; it must be a whole number with s, m, h or d, such as 12h."
+            f"--older-than is {text!r}; it must be a whole number with s, m, h or d, such as 12h, "
+            "of a hundred years at most."
         )
-    return timedelta(seconds=int(found[1]) * _SECONDS[found[2]])
+    return timedelta(seconds=seconds)
 
 
 @app.command(

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from tadka.core.error import DataError
+from tadka.core.error import DataError, TadkaError
 
 _FULL_DISK = re.compile(
     r".*(no space left|disk quota|file too large|input/output error).*", re.IGNORECASE
@@ -30,6 +30,8 @@ def writing(*folders: Path) -> Iterator[None]:
     """
     try:
         yield
+    except TadkaError:  # it says what is wrong already
+        raise
     except Exception as error:  # engines have their own errors; only those of the disk are meant
         number = getattr(error, "errno", None)
         is_full = number in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)

@@ -7,6 +7,7 @@ folders whose lock is free.
 import contextlib
 import fcntl
 import os
+import platform
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -16,7 +17,8 @@ from tadka.core.error import ConfigError
 
 _PREFIX = "tadka-dataset-"
 _SIGN = "session"
-"""A file that says that the folder was locked, so that a free lock means that its owner is dead."""
+"""A file that says that the folder was locked, so that a free lock means that its owner is dead,
+and the machine where it was."""
 
 
 @contextlib.contextmanager
@@ -45,13 +47,15 @@ def scratch_folder(parent: str | Path | None = None) -> Iterator[Path]:
         folder = Path(made.name)
         with contextlib.suppress(OSError):  # no locks here (NFS): it is not swept, either
             stack.callback(os.close, _locked(folder))
-            folder.joinpath(_SIGN).touch()
+            folder.joinpath(_SIGN).write_text(platform.node(), encoding="utf-8")
         yield Path(stack.enter_context(made))
 
 
 def _sweep(above: Path) -> None:
     for sign in above.glob(f"{_PREFIX}*/{_SIGN}"):
         with contextlib.suppress(OSError):  # it is used, gone by now, or somebody else's
+            if sign.read_text(encoding="utf-8") != platform.node():
+                continue  # a shared folder, on which another machine's lock may not be seen here
             handle = _locked(sign.parent)
             shutil.rmtree(sign.parent, ignore_errors=True)
             os.close(handle)

@@ -62,13 +62,16 @@ def cutoffs_of(bound: Bound) -> dict[str, Expression[bool]]:
         bound: A definition with values for its parameters.
 
     Returns:
-        Conditions over the rows of an alias; none for one that is not taken by date.
+        Conditions over the rows of an alias; none for one that is not taken by date, or as of a
+        time.
     """
     found = {}
     for alias, rows in bound.definition.relations.items():
         span, name = bound.span(rows), rows.table.time_column
         if span is None or rows.span is None or name is None or rows.span.by == name:
             continue
+        if rows.lookup is not None and rows.lookup.kind == "as_of":
+            continue  # the newest row of a key may be much older than the part that it lies in
         start, end = (_on_clock_of(rows[name].kind, bound_) for bound_ in span)
         found[alias] = rows[name].between(start, end)
     return found

@@ -133,6 +133,9 @@ class SparkEngine:
     def interrupt(self) -> None:
         """Ends what runs here; jobs of others in the same Spark go on."""
         self._is_interrupted = True
+        self._cancel()
+
+    def _cancel(self) -> None:
         session = self._session
         if session is not None:
             session.sparkContext.cancelJobsWithTag(self._tag)
@@ -387,7 +390,7 @@ class SparkEngine:
             for done in as_completed(numbers):
                 yield numbers[done], done.result()
         except BaseException:  # Ctrl-C, or nobody wants the rest: it is raised on
-            self.interrupt()  # else the jobs that run would be waited for
+            self._cancel()  # else the jobs that run would be waited for
             raise
         finally:
             pool.shutdown(cancel_futures=True)

@@ -81,7 +81,9 @@ class Iceberg(Source):
                     f"partitions that are wanted{there}."
                 )
             found.sort(key=lambda file: file.uri)
-            if not all(_has_names(known, fields) for known in table.schemas().values()):
+            known = table.schemas()
+            is_whole = known.keys() == set(range(len(known)))  # maintenance may have removed some
+            if not is_whole or not all(_has_names(schema, fields) for schema in known.values()):
                 found = self._named(table, found, fields)
             return Listing(found, str(snapshot), _path(table.location()))
 

@@ -36,8 +36,8 @@ from typing import TypeVar
 from tadka.core.error import ConfigError, DataError, NotFound
 from tadka.dataset.measure.measure import ColumnStatistics
 from tadka.dataset.thread import in_threads
-from tadka.dataset.version.fingerprint import Fingerprint, compare
-from tadka.dataset.version.manifest import Manifest
+from tadka.dataset.version.fingerprint import LEVELS, Fingerprint, compare
+from tadka.dataset.version.manifest import Manifest, TableRecord
 from tadka.dataset.version.version import Version
 from tadka.storage.publish import aside_name, publish_directory, publish_file
 from tadka.storage.uri import is_local, join, reading, resolve, stat, store_errors
@@ -367,11 +367,12 @@ class Store:
         content = (manifest.definition_digest, manifest.parameters)
         found = ((v.id, v.manifest) for v in self.versions())
         last = [id_ for id_, m in found if (m.definition_digest, m.parameters) == content][-1]
-        if last == version.id and not _has_other_inputs(version.manifest, manifest):
+        tables = _newer_records(version.manifest, manifest)
+        if last == version.id and tables == version.manifest.tables:
             return
         renewed = replace(
             version.manifest,
-            tables=manifest.tables,
+            tables=tables,
             renewed_at=_now().isoformat(timespec="microseconds"),
         )
         with publish_file(self._uri(f"versions/{version.id}/manifest.json")) as file:
@@ -418,12 +419,17 @@ class Store:
             in_threads(copy, list(names), _NUM_THREADS)
             with publish_file(self._uri(f"{folder}/definition.yaml")) as file:
                 file.write(manifest.definition.encode())
-            is_first = self._create(f"{folder}/manifest.json", moved.to_json().encode())
         except BaseException:  # KeyboardInterrupt too: nothing may be left; it is raised on
             with suppress(DataError):
                 self._remove(f"{folder}/{own}")
             raise
+        # where this is interrupted nobody knows whether the manifest has arrived: the files stay,
+        # and `clean` removes them if no manifest names them
+        is_first = self._create(f"{folder}/manifest.json", moved.to_json().encode())
         if not is_first:
+            there = self._manifest(manifest.id)
+            if there is not None and any(f.path.startswith(f"{own}/") for f in there.files):
+                return True  # it was ours, sent again because its answer was lost
             self._remove(f"{folder}/{own}")
         return is_first
 
@@ -482,14 +488,19 @@ def _refuse_broken(version: Version) -> None:
             )
 
 
-def _has_other_inputs(old: Manifest, new: Manifest) -> bool:
-    return old.tables.keys() != new.tables.keys() or any(
-        compare(
-            Fingerprint.from_dict(record.fingerprint),
-            Fingerprint.from_dict(new.tables[name].fingerprint),
-        ).is_changed
-        for name, record in old.tables.items()
-    )
+def _newer_records(old: Manifest, new: Manifest) -> dict[str, TableRecord]:
+    """Of each table what is known now; what was known where that is more and still holds."""
+    records = {}
+    for name, record in new.tables.items():
+        known = old.tables.get(name)
+        if known is not None:
+            before = Fingerprint.from_dict(known.fingerprint)
+            now = Fingerprint.from_dict(record.fingerprint)
+            is_more = LEVELS.index(now.level) > LEVELS.index(before.level)
+            if not is_more and not compare(before, now).is_changed:
+                record = known
+        records[name] = record
+    return records
 
 
 def _refuse_other_values(version: Version, manifest: Manifest) -> None:

@@ -3,6 +3,7 @@
 
 import contextlib
 import os
+import secrets
 import shutil
 import subprocess
 import sys
@@ -363,6 +364,41 @@ def test_relative_store_has_absolute_versions(
     version = publish(Store("out"), rows(3))
 
     assert f"{tmp_path}/out/versions/{version.id}" == version.path
+
+
+@pytest.mark.parametrize("error", [FileExistsError("412"), KeyboardInterrupt()])
+def test_a_manifest_whose_answer_is_lost_keeps_its_files(
+    monkeypatch: pytest.MonkeyPatch, error: BaseException
+) -> None:
+    """It was written; the client sends it again and is refused, or somebody presses Ctrl-C."""
+    store = Store(f"memory://{secrets.token_hex(4)}/out")
+    put = MemoryFileSystem.pipe_file
+
+    def lose(self: MemoryFileSystem, path: str, value: bytes, mode: str = "overwrite") -> None:
+        put(self, path, value, mode=mode)
+        if mode == "create":
+            raise error
+
+    monkeypatch.setattr(MemoryFileSystem, "pipe_file", lose)
+    with contextlib.suppress(KeyboardInterrupt):
+        publish(store, rows(3))
+    monkeypatch.undo()
+
+    assert 3 == store.version().read().num_rows
+    assert store.version().id == publish(store, rows(3)).id
+
+
+def test_more_that_is_known_of_inputs_stays_and_less_does_not_take_its_place(store: Store) -> None:
+    def at_level(level: str) -> dict[str, TableRecord]:
+        (name, record), *_ = inputs("a").items()
+        return {name: replace(record, fingerprint={**record.fingerprint, "level": level})}
+
+    levels = []
+    for level in ("listing", "content", "listing"):
+        version = publish(store, rows(3), tables=at_level(level))
+        levels += [record.fingerprint["level"] for record in version.manifest.tables.values()]
+
+    assert ["listing", "content", "content"] == levels
 
 
 def test_clean_spares_what_is_young(tmp_path: Path) -> None:
