@@ -501,8 +501,9 @@ def test_without_protobuf_the_door_names_the_extra(
     def absent(module: str, *, extra: str) -> Any:
         raise MissingExtra(f"This needs protobuf. Run: pip install 'tadka[{extra}]'.", name=module)
 
+    request = request_of([]).SerializeToString()  # which needs protobuf
     monkeypatch.setattr(open_inference, "require", absent)
-    reply = call(served, "ModelInfer", request_of([]).SerializeToString())
+    reply = call(served, "ModelInfer", request)
 
     assert reply.status == UNIMPLEMENTED
     assert "tadka[serve]" in reply.message
