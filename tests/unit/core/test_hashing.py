@@ -96,7 +96,11 @@ class Place:
 Pair = namedtuple("Pair", ["first", "second"])  # noqa: PYI024 - the untyped form is tested too
 
 
-@pytest.mark.parametrize(("value", "expected"), VECTORS, ids=[repr(v)[:40] for v, _ in VECTORS])
+# not by repr: that of a set differs between processes, and with it the names of the tests
+_NAMES = [f"{place}-{type(value).__name__}" for place, (value, _) in enumerate(VECTORS)]
+
+
+@pytest.mark.parametrize(("value", "expected"), VECTORS, ids=_NAMES)
 def test_vector(value: Any, expected: str) -> None:
     assert expected == digest(value)
 
