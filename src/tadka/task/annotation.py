@@ -12,6 +12,7 @@ from pathlib import Path, PurePath
 from typing import Annotated, Any, Literal, NewType, TypeVar, Union
 
 from tadka.core.error import ConfigError
+from tadka.task.frozen import Input
 from tadka.task.kind import (
     DataclassKind,
     DictKind,
@@ -26,7 +27,6 @@ from tadka.task.kind import (
     WrittenKind,
 )
 from tadka.task.result import shown
-from tadka.task.value import Input
 
 ACCEPTED = (
     "str, int, float, bool, None, date, datetime, timedelta, Path, Enum, Literal, frozen "

@@ -7,8 +7,8 @@ from typing import Any, TypeVar, overload
 
 from tadka.core.error import ConfigError
 from tadka.task.annotation import kind_of
+from tadka.task.frozen import Input, canonical
 from tadka.task.kind import Kind, TaskOf, Wrong
-from tadka.task.value import Input, canonical
 
 V = TypeVar("V")
 

@@ -4,8 +4,8 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 from tadka.core.error import ConfigError
-from tadka.task.task import Task
-from tadka.task.value import ordered
+from tadka.task.frozen import ordered
+from tadka.task.task import Task, needs_of
 
 
 class Node:
@@ -47,12 +47,17 @@ class Graph:
     def __init__(self, roots: Iterable[Task[Any]]) -> None:
         roots = list(roots)
         self._by_id: dict[str, Node] = {}
-        for task in ordered(roots, _parents, _id):
-            parents = dict.fromkeys(self._by_id[parent.id] for parent in _parents(task))
-            node = Node(task, len(self._by_id), tuple(parents))
+        needs: dict[str, list[Task[Any]]] = {}
+
+        def needs_once(task: Task[Any]) -> list[Task[Any]]:
+            needs[task.id] = found = needs_of(task)
+            return found
+
+        for task in ordered(roots, needs_once, _id):
+            parents = dict.fromkeys([self._by_id[other.id] for other in needs.pop(task.id)])
+            self._by_id[task.id] = node = Node(task, len(self._by_id), tuple(parents))
             for parent in node.parents:
                 parent.children.append(node)
-            self._by_id[task.id] = node
         self.nodes = tuple(self._by_id.values())
         self.roots = tuple(dict.fromkeys(self._by_id[task.id] for task in roots))
         self._check_classes()
@@ -125,10 +130,6 @@ class Graph:
                     f"Tasks of two classes named {path} are in one graph: the class was defined "
                     "again after some of them were made. Make the tasks anew."
                 )
-
-
-def _parents(task: Task[Any]) -> list[Task[Any]]:
-    return [other for _, other in task.tasks()]
 
 
 def _id(task: Task[Any]) -> str:

@@ -12,8 +12,8 @@ from enum import Enum
 from pathlib import Path, PurePath
 from typing import Any, cast
 
+from tadka.task.frozen import FrozenDict, Input, canonical
 from tadka.task.result import fits, shown
-from tadka.task.value import FrozenDict, Input, canonical
 
 TaskOf = Callable[[str, str | None], Input[Any]]  # id, and the output's name where it is a part
 

@@ -4,7 +4,7 @@ from abc import ABC, abstractmethod
 from pathlib import Path
 from typing import Any, TypeVar
 
-from tadka.task.value import Input
+from tadka.task.frozen import Input
 
 T = TypeVar("T")
 

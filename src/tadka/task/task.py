@@ -18,9 +18,9 @@ from tadka.task.declaration import (
     read_outs,
 )
 from tadka.task.field import Field, param
+from tadka.task.frozen import Input, canonical, gather, inputs, ordered, path_of, record, replaced
 from tadka.task.out import Check, Out, checks_of
 from tadka.task.result import closed, result_of
-from tadka.task.value import Input, canonical, inputs, ordered, path_of, record, replaced
 
 T_co = TypeVar("T_co", covariant=True)
 
@@ -209,7 +209,7 @@ class Task(Input[T_co]):
 
     def __reduce__(self) -> tuple[Any, ...]:
         """As a flat list, each task after what it needs: pickle would go as deep as the tasks."""
-        tasks = list(ordered([self], _needs, id))
+        tasks = list(ordered([self], needs_of, id))
         index = {id(task): i for i, task in enumerate(tasks)}
 
         def place(item: Input[Any]) -> Input[Any]:
@@ -314,6 +314,22 @@ def inputs_of(task: Task[Any]) -> Iterator[tuple[str, Input[Any]]]:
         yield from inputs(task.__dict__[name], name)
 
 
+def needs_of(task: Task[Any]) -> list[Task[Any]]:
+    """What a task needs directly; what stands in two places is there twice.
+
+    Args:
+        task: Any.
+
+    Returns:
+        In the order of the fields.
+    """
+    cls = type(task)
+    found: list[Input[Any]] = []
+    for name in cls._with_tasks:
+        gather(task.__dict__[name], found)
+    return [item.task if type(item) is Part else item for item in found]  # type: ignore[misc]
+
+
 def whole_of(item: Input[Any]) -> Task[Any]:
     """The task itself, or the one whose part it is.
 
@@ -364,12 +380,8 @@ def _refuse_unknown(cls: type[Task[Any]], given: Iterable[str]) -> None:
             raise ConfigError(f"{cls.__name__} has no field {name!r}.{hint}")
 
 
-def _needs(task: Task[Any]) -> Iterable[Task[Any]]:
-    return [whole_of(item) for _, item in inputs_of(task)]
-
-
 def _without_id(task: Task[Any]) -> list[Task[Any]]:
-    return [other for other in _needs(task) if "_id" not in other.__dict__]
+    return [other for other in needs_of(task) if "_id" not in other.__dict__]
 
 
 def _digest(task: Task[Any]) -> str:
