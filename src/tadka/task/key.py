@@ -9,7 +9,7 @@ from typing import Any, Self
 
 from tadka.task.code import CodeHash
 from tadka.task.code import differences as code_differences
-from tadka.task.frozen import canonical, path_of, record
+from tadka.task.frozen import canonical, record
 from tadka.task.task import Task, inputs_of
 
 _MOST_INPUTS = 3  # of one field that are told one by one
@@ -86,7 +86,7 @@ def parts_of(task: Task[Any], code: CodeHash, contents: Mapping[str, str]) -> Ke
         for field in sorted(significant, key=lambda field: field.name)
     ]
     return KeyParts(
-        task=path_of(cls),
+        task=cls._path,
         version=cls.version,
         code=code.digest,
         code_parts=code.parts,
@@ -101,7 +101,7 @@ def parts_of(task: Task[Any], code: CodeHash, contents: Mapping[str, str]) -> Ke
             for place, item in found
             if item.is_significant and cls.fields[place.partition("[")[0]].is_significant
         },
-        outs={name: out.declaration() for name, out in cls.outs.items()},
+        outs=cls._declared,
     )
 
 
@@ -126,7 +126,7 @@ def differences(before: KeyParts, now: KeyParts) -> list[str]:
     if before.code != now.code:
         sentences = code_differences(before.code_parts, now.code_parts)
         told.extend(f"code: {sentence}" for sentence in sentences or ["it changed"])
-    told.extend(_of_values(before.fields, now.fields, now.inputs))
+    told.extend(_of_values(before.fields, now.fields, {**before.inputs, **now.inputs}))
     if before.values != now.values and before.fields == now.fields:
         told.append("a field has another type, or a value beside its tasks changed")
     told.extend(_of_inputs(before.inputs, now.inputs))
@@ -145,11 +145,12 @@ def _of_values(
 ) -> Iterator[str]:
     fields_with_tasks = {place.partition("[")[0] for place in inputs}
     for name in dict.fromkeys((*before, *now)):
+        if name in fields_with_tasks and (name not in before or name not in now):
+            continue  # the inputs say so
         if name not in before:
             yield f"{name} is new: {_brief(now[name])}"
         elif name not in now:
-            if name not in fields_with_tasks:  # else its inputs say so
-                yield f"{name} is gone; it was {_brief(before[name])}"
+            yield f"{name} is gone; it was {_brief(before[name])}"
         elif before[name] != now[name] or type(before[name]) is not type(now[name]):
             yield f"{name} {_brief(before[name])} -> {_brief(now[name])}"
 

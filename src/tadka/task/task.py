@@ -75,6 +75,7 @@ class Task(Input[T_co]):
     significant: ClassVar[bool] = True
 
     _path: ClassVar[str] = ""
+    _declared: ClassVar[Mapping[str, Any]] = MappingProxyType({})
     _arguments: ClassVar[tuple[Argument, ...]] = ()
     _is_abstract: ClassVar[bool] = True
     _head: ClassVar[bytes] = b""  # of the pre-image of ids
@@ -95,6 +96,7 @@ class Task(Input[T_co]):
                 delattr(cls, name)
         check_settings(cls)
         cls.outs = MappingProxyType(read_outs(cls))
+        cls._declared = {name: out.declaration() for name, out in cls.outs.items()}
         cls.checks = checks_of(cls)
         cls.result_type = closed(result_of(cls, Task))
         cls._is_abstract = cls.run is Task.run or hasattr(cls.run, "__isabstractmethod__")
