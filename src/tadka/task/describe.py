@@ -1,0 +1,218 @@
+"""What is worth knowing of a result at a glance: rows, columns, cheap statistics."""
+
+import datetime as dt
+import math
+import sys
+from collections.abc import Mapping, Sized
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from tadka.core.extra import require
+from tadka.task.column import kind_of
+from tadka.task.frame import collect, library_of
+
+SAMPLE_ROWS = 4096
+_NUM_BINS = 20
+_MAX_COLUMNS = 200  # of which statistics are made
+
+
+@dataclass(frozen=True)
+class Description:
+    """A result in figures.
+
+    Args:
+        num_rows: Rows of a frame, items of a list or dict, the first axis of an array; else None.
+        num_bytes: Size in memory, where it is cheap to know.
+        columns: Name -> type; an array is one column without a name.
+        statistics: Column -> what is known of it: `nulls`, of numbers and times `min`, `max` and
+            (of numbers) `mean`, over all rows; `distinct` and of numbers `histogram` (`edges` and
+            `counts` of 20 bins) over `sampled` rows, evenly spaced.
+    """
+
+    num_rows: int | None = None
+    num_bytes: int | None = None
+    columns: Mapping[str, str] = field(default_factory=dict)
+    statistics: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+
+    def to_json(self) -> dict[str, Any]:
+        """As plain JSON."""
+        return {
+            "num_rows": self.num_rows,
+            "num_bytes": self.num_bytes,
+            "columns": dict(self.columns),
+            "statistics": {name: dict(values) for name, values in self.statistics.items()},
+        }
+
+
+def describe(value: Any) -> Description:
+    """A result in figures; costs little beside writing it.
+
+    Args:
+        value: Any result; of a frame the columns are described.
+    """
+    value = collect(value)
+    library = library_of(type(value))
+    if library == "pandas":
+        return _pandas(value)
+    if library == "polars":
+        return _polars(value)
+    if library == "arrow":
+        return _arrow(value)
+    if isinstance(value, np.ndarray):
+        return _array(value)
+    num_rows = len(value) if isinstance(value, Sized) and not isinstance(value, str) else None
+    is_flat = isinstance(value, str | bytes)
+    return Description(
+        num_rows=None if is_flat else num_rows,
+        num_bytes=sys.getsizeof(value) if is_flat else None,
+    )
+
+
+def _pandas(frame: Any) -> Description:
+    columns, statistics = {}, {}
+    for place, name in enumerate(frame.columns):
+        column = frame.iloc[:, place]
+        columns[str(name)] = str(column.dtype)
+        if place < _MAX_COLUMNS:
+            statistics[str(name)] = _pandas_column(column)
+    num_bytes = int(frame.memory_usage(index=True, deep=False).sum())
+    return Description(len(frame), num_bytes, columns, statistics)
+
+
+def _pandas_column(column: Any) -> dict[str, Any]:
+    step = _step(len(column))
+    sample = column.iloc[::step]
+    if isinstance(column.dtype, np.dtype) and column.dtype.kind in "iufb":
+        found = _numbers(column.to_numpy())
+    elif column.dtype.kind in "Mm":
+        found = {"nulls": int(column.isna().sum()), **_ends(column.min(), column.max())}
+    elif column.dtype.kind in "iufb" and hasattr(column.dtype, "numpy_dtype"):
+        found = {
+            "nulls": int(column.isna().sum()),
+            **_ends(column.min(), column.max()),
+            "mean": _plain(column.mean()),
+        }
+    else:
+        found = {"nulls": int(column.isna().sum())}
+    present = sample.dropna()
+    numbers = None
+    if column.dtype.kind in "iufb":
+        numbers = present.to_numpy(dtype=np.float64)
+    return found | _of_sample(len(sample), _distinct(present.tolist()), numbers)
+
+
+def _polars(frame: Any) -> Description:
+    columns = {name: str(dtype) for name, dtype in frame.schema.items()}
+    statistics = {}
+    for name in frame.columns[:_MAX_COLUMNS]:
+        column = frame[name]
+        dtype = column.dtype
+        found: dict[str, Any] = {"nulls": column.null_count()}
+        if dtype.is_numeric() or dtype.is_temporal():
+            found |= _ends(column.min(), column.max())
+        if dtype.is_numeric():
+            found["mean"] = _plain(column.mean())
+        sample = column.gather_every(_step(len(column))) if len(column) else column
+        present = sample.drop_nulls()
+        numbers = present.to_numpy().astype(np.float64) if dtype.is_numeric() else None
+        statistics[name] = found | _of_sample(len(sample), _distinct(present.to_list()), numbers)
+    return Description(len(frame), int(frame.estimated_size()), columns, statistics)
+
+
+def _arrow(table: Any) -> Description:
+    pa = require("pyarrow", extra="arrow")
+    compute = require("pyarrow.compute", extra="arrow")
+    columns = {field.name: str(field.type) for field in table.schema}
+    rows = pa.array(range(0, table.num_rows, _step(table.num_rows)), pa.int64())
+    statistics = {}
+    for name, column in list(zip(table.column_names, table.columns, strict=True))[:_MAX_COLUMNS]:
+        kind = kind_of(column.type)
+        family = "object" if kind is None else kind.family
+        found: dict[str, Any] = {"nulls": column.null_count}
+        if family in {"int", "float", "date", "datetime", "duration"}:
+            ends = compute.min_max(column).as_py()
+            found |= _ends(ends["min"], ends["max"])
+        if family in {"int", "float"}:
+            found["mean"] = _plain(compute.mean(column).as_py())
+        sample = column.take(rows)
+        present = sample.drop_null()
+        numbers = None
+        if family in {"int", "float"}:
+            numbers = present.cast(pa.float64(), safe=False).to_numpy()
+        statistics[name] = found | _of_sample(len(sample), _distinct(present.to_pylist()), numbers)
+    return Description(table.num_rows, int(table.nbytes), columns, statistics)
+
+
+def _array(array: "np.ndarray[Any, Any]") -> Description:
+    shape = ", ".join(map(str, array.shape))
+    columns = {"": f"{array.dtype}[{shape}]"}
+    statistics: dict[str, Mapping[str, Any]] = {}
+    if array.dtype.kind in "iufb" and array.size:
+        flat = array.reshape(-1)
+        sample = flat[:: _step(flat.size)].astype(np.float64)
+        statistics[""] = _numbers(flat) | _of_sample(
+            len(sample), len(np.unique(sample)), sample[~np.isnan(sample)]
+        )
+    return Description(array.shape[0] if array.ndim else None, array.nbytes, columns, statistics)
+
+
+def _numbers(values: "np.ndarray[Any, Any]") -> dict[str, Any]:
+    """Of all values; NaN counts as a null."""
+    if not len(values):
+        return {"nulls": 0, "min": None, "max": None, "mean": None}
+    low, high = values.min(), values.max()
+    nulls = 0
+    if values.dtype.kind == "f" and np.isnan(low):  # only then is a second look needed
+        is_null = np.isnan(values)
+        nulls = int(is_null.sum())
+        values = values[~is_null]
+        if not len(values):
+            return {"nulls": nulls, "min": None, "max": None, "mean": None}
+        low, high = values.min(), values.max()
+    with np.errstate(all="ignore"):
+        mean = values.mean(dtype=np.float64)
+    return {"nulls": nulls, **_ends(low, high), "mean": _plain(mean)}
+
+
+def _of_sample(
+    num_rows: int, distinct: int | None, numbers: "np.ndarray[Any, Any] | None"
+) -> dict[str, Any]:
+    found: dict[str, Any] = {"sampled": num_rows, "distinct": distinct}
+    if numbers is not None:
+        numbers = numbers[np.isfinite(numbers)]
+        if len(numbers) and np.isfinite(numbers.max() - numbers.min()):
+            counts, edges = np.histogram(numbers, bins=_NUM_BINS)
+            found["histogram"] = {"edges": edges.tolist(), "counts": counts.tolist()}
+    return found
+
+
+def _distinct(values: list[Any]) -> int | None:
+    try:
+        return len(set(values))
+    except TypeError:  # lists, dicts
+        return None
+
+
+def _step(num_rows: int) -> int:
+    return max(1, -(-num_rows // SAMPLE_ROWS))
+
+
+def _ends(low: Any, high: Any) -> dict[str, Any]:
+    return {"min": _plain(low), "max": _plain(high)}
+
+
+def _plain(value: Any) -> Any:
+    """A number or a time as JSON has it; None for what is missing or not finite."""
+    if isinstance(value, dt.date | dt.datetime) and value == value:  # noqa: PLR0124 - NaT
+        return value.isoformat()
+    if isinstance(value, dt.timedelta) and value == value:  # noqa: PLR0124 - NaT
+        return value.total_seconds()
+    if isinstance(value, np.generic):
+        value = value.item()
+    if isinstance(value, bool | int):
+        return value
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    return None
