@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Self
 
-from tadka.task.code import CodeHash
+from tadka.task.code import CodeHash, code_of
 from tadka.task.code import differences as code_differences
 from tadka.task.frozen import canonical, record
 from tadka.task.task import Task, inputs_of
@@ -63,6 +63,19 @@ class KeyParts:
             data: Plain JSON.
         """
         return cls(**{field.name: data[field.name] for field in dataclasses.fields(cls)})
+
+
+def code_of_tasks(cls: type[Task[Any]]) -> CodeHash:
+    """The code of a class of tasks, with the files and objects that it names.
+
+    Args:
+        cls: The class; its `code_files` are relative to its own file.
+
+    Raises:
+        NotFound: A file does not exist.
+    """
+    functions = [f for out in cls.outs.values() for f in (out.save, out.load) if f is not None]
+    return code_of(cls, files=cls.code_files, uses=[*cls.uses, *functions])
 
 
 def parts_of(task: Task[Any], code: CodeHash, contents: Mapping[str, str]) -> KeyParts:

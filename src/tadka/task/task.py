@@ -2,6 +2,7 @@
 
 import hashlib
 import inspect
+import typing
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import MISSING, FrozenInstanceError
 from types import MappingProxyType
@@ -9,6 +10,7 @@ from typing import Any, ClassVar, Literal, Never, Self, TypeVar, dataclass_trans
 
 from tadka.core.error import ConfigError
 from tadka.core.resource import Resources
+from tadka.task.codec import codec_of
 from tadka.task.declaration import (
     Argument,
     check_settings,
@@ -25,6 +27,22 @@ from tadka.task.result import closed, result_of
 T_co = TypeVar("T_co", covariant=True)
 
 _LONGEST_REPR = 160  # letters
+# Attributes of a class that say nothing about how its result is made, or that keys have anyway.
+_NOT_CODE = frozenset(
+    (
+        "checks",
+        "code_files",
+        "fields",
+        "on_code_change",
+        "out",
+        "outs",
+        "resources",
+        "result_type",
+        "retries",
+        "significant",
+        "version",
+    )
+)
 
 # Values of fields that stand above a class's own defaults and below what a call gives.
 _settings: Callable[[type["Task[Any]"]], Mapping[str, Any]] | None = None
@@ -74,6 +92,7 @@ class Task(Input[T_co]):
     uses: ClassVar[Sequence[object]] = ()
     significant: ClassVar[bool] = True
 
+    __not_code__: ClassVar[frozenset[str]] = frozenset()  # read by tadka.task.code
     _path: ClassVar[str] = ""
     _declared: ClassVar[Mapping[str, Any]] = MappingProxyType({})
     _arguments: ClassVar[tuple[Argument, ...]] = ()
@@ -101,6 +120,9 @@ class Task(Input[T_co]):
         cls.result_type = closed(result_of(cls, Task))
         cls._is_abstract = cls.run is Task.run or hasattr(cls.run, "__isabstractmethod__")
         cls._arguments = () if cls._is_abstract else read_arguments(cls, cls.fields)
+        if not cls._is_abstract:
+            _check_formats(cls)
+        cls.__not_code__ = _NOT_CODE | cls.fields.keys()
         cls._path = path_of(cls)
         cls._head = record(b"str", cls._path.encode())
         cls._significant = tuple(
@@ -266,6 +288,11 @@ class Part(Input[T_co]):
         """Whether the task is."""
         return self.task.is_significant
 
+    @property
+    def result_type(self) -> Any:
+        """The type of the output, as far as the task's class says it."""
+        return type_of_output(type(self.task), self.output)
+
     def as_json(self) -> dict[str, str]:
         """What stands for it in JSON."""
         return {"task": self.task.id, "part": self.output}
@@ -353,6 +380,26 @@ def arguments_of(cls: type[Task[Any]]) -> tuple[Argument, ...]:
     return cls._arguments
 
 
+def type_of_output(cls: type[Task[Any]], name: str) -> Any:
+    """The type of an output: T, or for several what T says of each.
+
+    Args:
+        cls: A class of tasks.
+        name: Of an output; `""` where there is a single one.
+
+    Returns:
+        X of `dict[str, X]`, the type beside the name in a TypedDict, else Any.
+    """
+    result = cls.result_type
+    if not name:
+        return result
+    if typing.is_typeddict(result):
+        return typing.get_type_hints(result).get(name, Any)
+    arguments = typing.get_args(result)
+    is_mapping = typing.get_origin(result) in {dict, Mapping} and len(arguments) == 2
+    return arguments[1] if is_mapping and arguments[1] is not object else Any
+
+
 def set_settings(settings: Callable[[type[Task[Any]]], Mapping[str, Any]] | None) -> None:
     """Takes defaults of fields from somewhere else, above those of the class.
 
@@ -361,6 +408,15 @@ def set_settings(settings: Callable[[type[Task[Any]]], Mapping[str, Any]] | None
     """
     global _settings
     _settings = settings
+
+
+def _check_formats(cls: type[Task[Any]]) -> None:
+    for name, out in cls.outs.items():
+        try:
+            codec_of(out, type_of_output(cls, name))
+        except ConfigError as error:
+            place = f"{cls.__name__}.out[{name!r}]" if name else f"{cls.__name__}.out"
+            raise ConfigError(f"{place}: {error}") from error
 
 
 def _misuse(cls: type[Task[Any]], args: tuple[Any, ...]) -> ConfigError:

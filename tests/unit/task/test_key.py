@@ -2,11 +2,13 @@ import datetime as dt
 import json
 from collections.abc import Mapping
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
 from tadka.task.code import CodeHash
-from tadka.task.key import KeyParts, differences, parts_of
+from tadka.task.key import KeyParts, code_of_tasks, differences, parts_of
+from tadka.task.out import Out
 from tadka.task.task import Task
 from tests.unit.task.shop import Clicks, Link, Note, Story, Total, Train
 
@@ -108,3 +110,29 @@ def test_many_changed_inputs_are_counted() -> None:
     )
 
     assert ["inputs parts: 1,050 changed, 50 gone, 5 new"] == differences(before, now)
+
+
+def test_settings_fields_and_tasks_in_annotations_are_no_code() -> None:
+    names = code_of_tasks(Total).parts
+
+    assert {f"{Total.__module__}.Total", f"{Total.__module__}.Total.run"} == set(names)
+
+
+def test_functions_and_files_that_a_class_names_are_code() -> None:
+    def save(value: object, folder: Path) -> None:
+        raise NotImplementedError
+
+    def load(folder: Path) -> object:
+        raise NotImplementedError
+
+    class Model(Task[object]):
+        out = Out(save=save, load=load)
+        code_files = ("shop.py",)
+
+        def run(self) -> object:
+            return 0
+
+    names = " ".join(code_of_tasks(Model).parts)
+    assert ".save" in names
+    assert ".load" in names
+    assert "shop.py" in names

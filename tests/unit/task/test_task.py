@@ -10,7 +10,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import FrozenInstanceError
 from pathlib import Path
-from typing import Any, ClassVar, Generic, TypeVar
+from typing import Any, ClassVar, Generic, TypedDict, TypeVar
 
 import numpy as np
 import pytest
@@ -53,7 +53,7 @@ class TestFields:
         task = shop.Clicks(tags={"a"})
 
         assert (DAY, {"a"}, Mode.FAST, "logs") == (task.day, task.tags, task.mode, task.bucket)
-        assert type(task.tags) is frozenset
+        assert isinstance(task.tags, frozenset)
         assert ["day", "tags", "mode", "bucket"] == list(shop.Clicks.fields)
 
     def test_they_never_change(self) -> None:
@@ -577,3 +577,46 @@ def test_a_run_can_be_a_subclass_s() -> None:
             return 0
 
     assert [False, True] == [argument.is_run for argument in arguments_of(A)]
+
+
+class Fit(TypedDict):
+    weights: bytes
+    score: float
+
+
+def test_outputs_have_the_types_that_the_class_gives() -> None:
+    class Model(Task[Fit]):
+        out = {"weights": Out("pickle"), "score": Out("json")}
+
+        def run(self) -> Fit:
+            return {"weights": b"", "score": 1.0}
+
+    class Folds(Task[dict[str, list[str]]]):
+        out = {"a": Out("json"), "b": Out("jsonl")}
+
+        def run(self) -> dict[str, list[str]]:
+            return {}
+
+    assert (bytes, float) == (Model()["weights"].result_type, Model()["score"].result_type)
+    assert list[str] == Folds()["b"].result_type
+    assert Any is Train(clicks=shop.Clicks())["weights"].result_type
+    with pytest.raises(ConfigError, match=r"The result of Part is bytes"):
+        Score(weights=Model()["weights"])
+
+
+def test_a_format_that_cannot_hold_the_result_is_refused_when_the_class_is_made() -> None:
+    with pytest.raises(ConfigError, match=r"^A\.out: Out\('npy'\) cannot hold str"):
+
+        class A(Task[str]):
+            out = Out("npy")
+
+            def run(self) -> str:
+                return ""
+
+    with pytest.raises(ConfigError, match=r"^B\.out\['b'\]: Out\('npy'\) cannot hold str"):
+
+        class B(Task[dict[str, str]]):
+            out = {"a": Out("json"), "b": Out("npy")}
+
+            def run(self) -> dict[str, str]:
+                return {}
