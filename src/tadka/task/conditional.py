@@ -28,14 +28,12 @@ def create_file(file_system: Any, path: str, data: bytes) -> bool:
         if is_local(file_system):
             return _create_local(Path(path), data)
         file_system.pipe_file(path, data, mode="create")
-    except FileExistsError:
-        return False
     except store_errors() as error:
         file_system.invalidate_cache()
-        if is_there(file_system, path):  # S3 says "precondition failed", in several ways
-            # a request that was answered too late is sent again, and then meets its own file
-            return read_file(file_system, path) == data
-        raise DataError(f"{path!r} cannot be written: {error}.") from error
+        if not file_system.exists(path):
+            raise DataError(f"{path!r} cannot be written: {error}.") from error
+        # A request whose answer was lost is sent again, and then meets its own file.
+        return not is_local(file_system) and read_file(file_system, path) == data
     return True
 
 
@@ -102,16 +100,6 @@ def names_in(file_system: Any, folder: str) -> list[str]:
         raise DataError(f"{folder!r} cannot be listed: {error}.") from error
     names = {str(path).rstrip("/").rpartition("/")[2] for path in paths}
     return sorted(name for name in names if name and not name.startswith("."))
-
-
-def is_there(file_system: Any, path: str) -> bool:
-    """Whether there is a file.
-
-    Args:
-        file_system: Of `tadka.storage.resolve`.
-        path: Of the file, in the file system.
-    """
-    return bool(file_system.exists(path))
 
 
 def remove_file(file_system: Any, path: str) -> None:

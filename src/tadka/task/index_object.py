@@ -257,9 +257,12 @@ class ObjectIndex:
         if data is None:
             return None
         try:
-            return json.loads(data)
+            found = json.loads(data)
         except ValueError as error:
             raise self._damaged(name) from error
+        if found is None:
+            raise self._damaged(name)
+        return found
 
     def _entry(self, key: str, found: Any) -> Entry:
         try:

@@ -85,7 +85,11 @@ class SqlIndex:
         self._target = self._parsed(url)
         self._engine: Any = None
         self._process = 0
-        self._transaction(self._prepare)
+        try:
+            self._transaction(self._prepare)
+        except BaseException:  # KeyboardInterrupt, too: no connection stays; it is raised on
+            self.close()
+            raise
 
     def __repr__(self) -> str:
         return f"SqlIndex({self._target.render_as_string(hide_password=True)!r})"
