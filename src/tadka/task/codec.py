@@ -68,8 +68,8 @@ class Form(Protocol):
     def is_folder(self, out: Out) -> bool:
         """Whether `write` makes a folder."""
 
-    def write(self, value: Any, target: Path, out: Out) -> None:
-        """Writes the value; the same value always gives the same bytes."""
+    def write(self, value: Any, target: Path, out: Out) -> list[int] | None:
+        """Writes the value, always as the same bytes; gives nulls by column where it knows."""
 
     def read(self, target: Path, type_: Any, out: Out) -> Any:
         """The value that was written."""
@@ -178,7 +178,7 @@ class Codec:
             )
         refuse(self.out, value, where)
 
-    def write(self, value: Any, target: Path) -> None:
+    def write(self, value: Any, target: Path) -> Description:
         """Writes a result that was not refused. The same value gives the same bytes.
 
         Args:
@@ -186,11 +186,15 @@ class Codec:
             target: A file that does not exist, or, where `is_folder`, a folder that does not exist
                 or is empty.
 
+        Returns:
+            The result in figures, as `describe` but cheaper: what writing found out is used.
+
         Raises:
             DataError: The format cannot hold the value, or not as it is.
         """
         value = collect(value)
-        self._form(type(value)).write(value, target, self.out)
+        nulls = self._form(type(value)).write(value, target, self.out)
+        return describe(value, nulls)
 
     def read(self, target: Path, type_: Any = None) -> Any:
         """The result, equal to what was written.

@@ -3,7 +3,7 @@
 import datetime as dt
 import math
 import sys
-from collections.abc import Mapping, Sized
+from collections.abc import Mapping, Sequence, Sized
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -46,16 +46,17 @@ class Description:
         }
 
 
-def describe(value: Any) -> Description:
+def describe(value: Any, nulls: Sequence[int] | None = None) -> Description:
     """A result in figures; costs little beside writing it.
 
     Args:
         value: Any result; of a frame the columns are described.
+        nulls: Number of nulls of each column, where that is known: pandas is slow to count them.
     """
     value = collect(value)
     library = library_of(type(value))
     if library == "pandas":
-        return _pandas(value)
+        return _pandas(value, nulls)
     if library == "polars":
         return _polars(value)
     if library == "arrow":
@@ -70,37 +71,37 @@ def describe(value: Any) -> Description:
     )
 
 
-def _pandas(frame: Any) -> Description:
+def _pandas(frame: Any, nulls: Sequence[int] | None) -> Description:
     columns, statistics = {}, {}
     for place, name in enumerate(frame.columns):
         column = frame.iloc[:, place]
         columns[str(name)] = str(column.dtype)
         if place < _MAX_COLUMNS:
-            statistics[str(name)] = _pandas_column(column)
+            known = None if nulls is None else nulls[place]
+            statistics[str(name)] = _pandas_column(column, known)
     num_bytes = int(frame.memory_usage(index=True, deep=False).sum())
     return Description(len(frame), num_bytes, columns, statistics)
 
 
-def _pandas_column(column: Any) -> dict[str, Any]:
-    step = _step(len(column))
-    sample = column.iloc[::step]
-    if isinstance(column.dtype, np.dtype) and column.dtype.kind in "iufb":
+def _pandas_column(column: Any, nulls: int | None) -> dict[str, Any]:
+    kind = column.dtype.kind
+    is_number = kind in "iufb"
+    if is_number and isinstance(column.dtype, np.dtype):
         found = _numbers(column.to_numpy())
-    elif column.dtype.kind in "Mm":
-        found = {"nulls": int(column.isna().sum()), **_ends(column.min(), column.max())}
-    elif column.dtype.kind in "iufb" and hasattr(column.dtype, "numpy_dtype"):
-        found = {
-            "nulls": int(column.isna().sum()),
-            **_ends(column.min(), column.max()),
-            "mean": _plain(column.mean()),
-        }
     else:
-        found = {"nulls": int(column.isna().sum())}
+        found = {"nulls": int(column.isna().sum()) if nulls is None else nulls}
+        if is_number or kind in "Mm":
+            found |= _ends(column.min(), column.max())
+        if is_number:
+            found["mean"] = _plain(column.mean())
+    sample = column.iloc[:: _step(len(column))]
     present = sample.dropna()
-    numbers = None
-    if column.dtype.kind in "iufb":
-        numbers = present.to_numpy(dtype=np.float64)
-    return found | _of_sample(len(sample), _distinct(present.tolist()), numbers)
+    try:
+        distinct = int(present.nunique())
+    except TypeError:  # lists, dicts
+        distinct = None
+    numbers = present.to_numpy(dtype=np.float64) if is_number else None
+    return found | _of_sample(len(sample), distinct, numbers)
 
 
 def _polars(frame: Any) -> Description:
@@ -131,10 +132,12 @@ def _arrow(table: Any) -> Description:
         kind = kind_of(column.type)
         family = "object" if kind is None else kind.family
         found: dict[str, Any] = {"nulls": column.null_count}
-        if family in {"int", "float", "date", "datetime", "duration"}:
+        if family == "float" and not column.null_count and len(column):
+            found = _numbers(column.to_numpy())  # many times faster than Arrow's
+        elif family in {"int", "float", "date", "datetime", "duration"}:
             ends = compute.min_max(column).as_py()
             found |= _ends(ends["min"], ends["max"])
-        if family in {"int", "float"}:
+        if family in {"int", "float"} and "mean" not in found:
             found["mean"] = _plain(compute.mean(column).as_py())
         sample = column.take(rows)
         present = sample.drop_null()

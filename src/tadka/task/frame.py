@@ -76,3 +76,8 @@ def from_table(table: "pa.Table", library: Library | None) -> Any:
         frame = polars.from_arrow(table)
         return frame.lazy() if library == "lazy" else frame
     return table
+
+
+def nulls_of(table: "pa.Table") -> list[int]:
+    """Number of nulls of each column; those of a frame's index come last."""
+    return [column.null_count for column in table.columns]

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from tadka.core.error import DataError, NotFound
 from tadka.core.extra import require
 from tadka.storage.tabular import parsing, unreadable
-from tadka.task.frame import from_table, library_of, to_table
+from tadka.task.frame import from_table, library_of, nulls_of, to_table
 from tadka.task.mold import (
     cannot_hold,
     cast_into,
@@ -43,8 +43,11 @@ class Frames:
         """Whether the frame is kept in parts."""
         return out.max_bytes is not None
 
-    def write(self, value: Any, target: Path, out: Out) -> None:
+    def write(self, value: Any, target: Path, out: Out) -> list[int] | None:
         """Writes a frame; where it is kept in parts, `target` becomes a folder.
+
+        Returns:
+            Nulls of each column, where an Arrow table was made.
 
         Raises:
             DataError: A column cannot be held, or not as it is.
@@ -57,11 +60,12 @@ class Frames:
             whole = self._prepare(to_table(value, self.name))
         if out.max_bytes is None:
             self._write_one(whole, target, out, is_polars=is_polars)
-            return
+            return None if is_polars else nulls_of(whole)
         target.mkdir(exist_ok=True)
         for i, part in enumerate(_parts(whole, int(out.max_bytes), is_polars=is_polars)):
             path = target / f"part-{i:06d}{self.suffix(out)}"
             self._write_one(part, path, out, is_polars=is_polars)
+        return None if is_polars else nulls_of(whole)
 
     def read(self, target: Path, type_: Any, out: Out) -> Any:  # noqa: ARG002 - the file tells
         """The frame, of the library that `type_` names, else of the one that wrote it.

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from tadka.core.error import DataError
 from tadka.core.extra import require
 from tadka.storage.tabular import parsing, unreadable
-from tadka.task.frame import from_table, library_of, to_table
+from tadka.task.frame import from_table, library_of, nulls_of, to_table
 from tadka.task.mold import cannot_hold, cast_into, mold_from, mold_of
 from tadka.task.out import SUFFIXES, Out
 
@@ -37,8 +37,11 @@ class Text:
         """Always: the schema is a file of its own."""
         return True
 
-    def write(self, value: Any, target: Path, out: Out) -> None:
+    def write(self, value: Any, target: Path, out: Out) -> list[int]:
         """Makes the folder `target`.
+
+        Returns:
+            Nulls of each column.
 
         Raises:
             DataError: A column has no form in text, or a character none in the encoding.
@@ -57,6 +60,7 @@ class Text:
             schema["polars"] = base64.b64encode(buffer.getvalue()).decode()
         self._table_in(target, out).write_bytes(pack(data, out))
         (target / "schema.json").write_text(json.dumps(schema, indent=2) + "\n", encoding="utf-8")
+        return nulls_of(table)
 
     def read(self, target: Path, type_: Any, out: Out) -> Any:
         """The frame, of the library that `type_` names, else of the one that wrote it.
