@@ -50,12 +50,16 @@ class Graph:
         needs: dict[str, list[Task[Any]]] = {}
 
         def needs_once(task: Task[Any]) -> list[Task[Any]]:
-            needs[task.id] = found = needs_of(task)
+            found = needs_of(task)
+            if found:
+                needs[task.id] = found
             return found
 
         for task in ordered(roots, needs_once, _id):
-            parents = dict.fromkeys([self._by_id[other.id] for other in needs.pop(task.id)])
-            self._by_id[task.id] = node = Node(task, len(self._by_id), tuple(parents))
+            name = task.id
+            before = needs.pop(name, ())
+            parents = tuple(dict.fromkeys([self._by_id[other.id] for other in before]))
+            self._by_id[name] = node = Node(task, len(self._by_id), parents)
             for parent in node.parents:
                 parent.children.append(node)
         self.nodes = tuple(self._by_id.values())

@@ -353,6 +353,8 @@ def needs_of(task: Task[Any]) -> list[Task[Any]]:
         In the order of the fields.
     """
     cls = type(task)
+    if not cls._with_tasks:
+        return []
     found: list[Input[Any]] = []
     for name in cls._with_tasks:
         gather(task.__dict__[name], found)

@@ -164,6 +164,11 @@ class TestId:
         assert 32 == len(first.id)
         assert shop.Clicks(day=dt.date(2026, 2, 1), tags={"a", "b", "c"}) != first
 
+    def test_it_never_changes_from_one_version_to_the_next(self) -> None:
+        train = Train(clicks=shop.Clicks(tags={"a"}))
+
+        assert "f6d06e99006ca2877a277d3d13a52a17" == train.id
+
     def test_a_class_of_the_same_name_elsewhere_is_another(self) -> None:
         assert Clicks().id != shop.Clicks().id
 
