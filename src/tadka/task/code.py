@@ -310,15 +310,19 @@ class _Walk:
         value = namespace[name]
         if isinstance(value, ModuleType):
             return self.named(name, value)
-        word, blind = self._words.look(value)
-        if self._words.is_plain(word):
-            self._names[key] = word
-            return word
+        if isinstance(value, FunctionType | BuiltinFunctionType | type):
+            word = self._words.word(value)
+            if self._words.is_plain(word):
+                self._names[key] = word
+                return word
         home, there = origin(namespace, name, self.project)
+        source = source_of_module(home)
+        is_changed = source is not None and there in source.changed
+        place = (id(source), there) if is_changed else None
+        word, blind = self._words.look(value, first=place, keep=source)
         label = self._names[key] = f"{module_name(str(home.get('__name__')))}.{there}"
         made_by: list[str] = []
-        source = source_of_module(home) if blind else None
-        if source:
+        if source and blind:
             form = form_of(source.statements(there))
             made_by = [form.digest, *self._lookups(form, home)]
         return self._part(label, value, word, blind, made_by)
@@ -326,7 +330,7 @@ class _Walk:
     def _import(self, wanted: Import, namespace: dict[str, Any]) -> str:
         """What a function imports when it runs; what is of the project is imported here, too."""
         module = loaded(namespace, wanted.module, wanted.level)
-        if module is None and (wanted.level or self.project.owns(wanted.module, _MISSING)):
+        if module is None and (wanted.level or self.project.owns(wanted.module)):
             try:
                 name = "." * wanted.level + wanted.module
                 module = importlib.import_module(name, namespace.get("__package__"))

@@ -5,7 +5,7 @@ from weakref import WeakKeyDictionary
 
 from tadka.task.bytecode import bytecode_form
 from tadka.task.normal import ClassForm, Form, class_form, function_form
-from tadka.task.source import class_node, function_node
+from tadka.task.source import class_node, deep_recursion, function_node
 
 _forms: dict[int, tuple[CodeType, Form]] = {}  # the code is kept, so that its id stays its own
 _class_forms: "WeakKeyDictionary[type, ClassForm | None]" = WeakKeyDictionary()
@@ -20,11 +20,9 @@ def form_of_function(function: FunctionType) -> Form:
     code = function.__code__
     known = _forms.get(id(code))
     if known is None:
-        try:
-            node = function_node(function)
+        node = function_node(function)
+        with deep_recursion():
             form = function_form(node, code.co_freevars) if node else bytecode_form(code)
-        except RecursionError:  # an expression of a thousand terms
-            form = bytecode_form(code)
         known = _forms[id(code)] = (code, form)
     return known[1]
 

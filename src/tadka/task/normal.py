@@ -9,7 +9,7 @@ import hashlib
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
-from tadka.task.source import FunctionNode, bound_by, top_level
+from tadka.task.source import FunctionNode, bound_by, changed_by, top_level
 
 # What could tell how a local is called; a function that reads one of these keeps its names.
 _SEES_NAMES = frozenset({"locals", "eval", "exec", "vars", "dir"})
@@ -40,6 +40,7 @@ class Form:
         free: The variables of a closure, in the order in which they appear.
         notes: The annotations of a function's arguments and result, which the digest leaves out.
         decorators: The names of its decorators, without their arguments.
+        changed: Names whose value a function changes, and which may be those of its closure.
     """
 
     digest: str
@@ -48,6 +49,7 @@ class Form:
     free: tuple[str, ...] = ()
     notes: "Form | None" = None
     decorators: tuple[Chain, ...] = ()
+    changed: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True)
@@ -77,7 +79,12 @@ def function_form(node: FunctionNode, free: Iterable[str] = ()) -> Form:
     writer = _Writer(free, keeps_names=_sees_names(node))
     writer.function(node)
     decorators = _decorators(getattr(node, "decorator_list", []))
-    return replace(writer.form(), notes=_annotations(node), decorators=decorators)
+    return replace(
+        writer.form(),
+        notes=_annotations(node),
+        decorators=decorators,
+        changed=changed_by(node),
+    )
 
 
 def class_form(node: ast.ClassDef) -> ClassForm:

@@ -1,6 +1,8 @@
 """Which modules are a project's own, what they are called, and where a name in them comes from."""
 
 import ast
+import functools
+import importlib.util
 import sys
 import sysconfig
 from pathlib import Path
@@ -27,8 +29,11 @@ def module_name(name: str) -> str:
     if (spec := getattr(main, "__spec__", None)) is not None:
         return str(spec.name)
     file = getattr(main, "__file__", None)
-    if file is None:
-        return name
+    return name if file is None else _name_of_file(file)
+
+
+@functools.cache
+def _name_of_file(file: str) -> str:
     path = Path(file).resolve()
     parts = [path.stem]
     for folder in path.parents:
@@ -36,11 +41,6 @@ def module_name(name: str) -> str:
             break
         parts.append(folder.name)
     return ".".join(reversed(parts))
-
-
-def class_path(cls: type) -> str:
-    """Module and name of a class, equal where its module is run and where it is imported."""
-    return f"{module_name(cls.__module__)}.{cls.__qualname__}"
 
 
 class Project:
@@ -62,15 +62,16 @@ class Project:
         """Whether a module is part of the project.
 
         Args:
-            name: Of the module.
-            file: Of the module, where it is not among those that are loaded.
+            name: Of the module, which need not be loaded.
+            file: Of the module, where importing its name would not find it.
         """
         if not isinstance(name, str):
             return False
-        file = getattr(sys.modules.get(name), "__file__", file)
-        if (name, file) not in self._owned:
-            self._owned[name, file] = self._find(name, file)
-        return self._owned[name, file]
+        module = sys.modules.get(name)
+        place = _place(module) or file
+        if (name, place) not in self._owned:
+            self._owned[name, place] = self._find(name, place)
+        return self._owned[name, place]
 
     def relative(self, text: str) -> str | None:
         """A path without the folder of the project, which is another on each machine."""
@@ -83,7 +84,10 @@ class Project:
         top = name.partition(".")[0]
         if name in _MAIN or top in self._tops:
             return not name.startswith(f"{_ENGINE}.task.")
-        if top == _ENGINE or not isinstance(file, str):
+        if top == _ENGINE or top in sys.stdlib_module_names:
+            return False
+        file = file or _place_to_be(top)
+        if not isinstance(file, str):
             return False
         path = Path(file).resolve()
         return not _is_library(path) and any(path.is_relative_to(folder) for folder in self.folders)
@@ -101,6 +105,23 @@ def _folder(name: str) -> Path | None:
     for _ in range(module_name(name).count(".")):
         path = path.parent
     return None if _is_library(path) else path.parent
+
+
+def _place(module: ModuleType | None) -> str | None:
+    """The file of a module, or the folder of a package that has none."""
+    file = getattr(module, "__file__", None)
+    return file or next(iter(getattr(module, "__path__", ())), None)
+
+
+def _place_to_be(top: str) -> str | None:
+    """Where importing a top-level module would find it."""
+    try:
+        spec = importlib.util.find_spec(top)
+    except (ImportError, ValueError):  # of one that was made by hand
+        return None
+    if spec is None:
+        return None
+    return spec.origin or next(iter(spec.submodule_search_locations or ()), None)
 
 
 def _is_library(path: Path) -> bool:

@@ -10,12 +10,31 @@ import sys
 import warnings
 from collections import defaultdict
 from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import cached_property
 from pathlib import Path
 from types import CodeType, FunctionType
 from typing import Any
 
 FunctionNode = ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda
 
+_DEEPEST = 50_000
+_CHANGING = frozenset(
+    (
+        "add",
+        "append",
+        "appendleft",
+        "clear",
+        "discard",
+        "extend",
+        "insert",
+        "pop",
+        "popitem",
+        "remove",
+        "setdefault",
+        "update",
+    )
+)
 _SCOPES = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
 
 
@@ -48,6 +67,12 @@ class Source:
         for statement in top_level(self.tree):
             for name in bound_by(statement):
                 self._statements.setdefault(name, []).append(statement)
+
+    @cached_property
+    def changed(self) -> frozenset[str]:
+        """Names of the module whose values its functions change: caches, registers, counters."""
+        functions = (n for n in ast.walk(self.tree) if isinstance(n, FunctionNode))
+        return frozenset().union(*(changed_by(n) for n in functions)) & self._statements.keys()
 
     def function(self, code: CodeType) -> FunctionNode | None:
         """The definition of a function, None if this text does not compile to `code`."""
@@ -88,8 +113,9 @@ class Source:
                 self._classes[prefix + node.name].append(node)
             inner = prefix
             if isinstance(node, _SCOPES):
-                inner += node.name + (".<locals>." if not isinstance(node, ast.ClassDef) else ".")
-            self._index_classes(node, inner)
+                inner += node.name + ("." if isinstance(node, ast.ClassDef) else ".<locals>.")
+            if not isinstance(node, ast.expr):
+                self._index_classes(node, inner)
 
 
 def codes_of(cls: type) -> list[CodeType]:
@@ -128,7 +154,40 @@ def bound_by(node: ast.stmt) -> list[str]:
     ]
 
 
+def changed_by(function: FunctionNode) -> frozenset[str]:
+    """Names from outside that a function gives another value, or whose value it changes in place.
+
+    Those of its locals are among them, which do not matter: no one else has them.
+    """
+    found: set[str] = set()
+    for node in ast.walk(function):
+        if isinstance(node, ast.Global | ast.Nonlocal):
+            found.update(node.names)
+        elif isinstance(node, ast.Subscript | ast.Attribute):
+            is_changed = not isinstance(node.ctx, ast.Load) or (
+                isinstance(node, ast.Attribute) and node.attr in _CHANGING
+            )
+            if is_changed and isinstance(node.value, ast.Name):
+                found.add(node.value.id)
+    return frozenset(found)
+
+
 # ---------------------------------------------------------------- texts, read once
+
+
+@contextmanager
+def deep_recursion() -> Iterator[None]:
+    """Room for trees as deep as Python compiles, however deep the caller is: one form in any case.
+
+    A sum of a thousand terms is a thousand deep, and a walk takes some frames for each.
+    """
+    before = sys.getrecursionlimit()
+    sys.setrecursionlimit(max(before, _DEEPEST))
+    try:
+        yield
+    finally:
+        sys.setrecursionlimit(before)
+
 
 _read: dict[str, tuple[object, Source | None]] = {}
 
@@ -151,8 +210,9 @@ def source_of(file: str, namespace: dict[str, Any]) -> Source | None:
         return known[1]
     try:
         text = text if stamp is text else Path(file).read_bytes()
-        found = Source(text, file) if text else None
-    except (OSError, SyntaxError, ValueError, RecursionError):
+        with deep_recursion():
+            found = Source(text, file) if text else None
+    except (OSError, SyntaxError, ValueError):
         found = None
     _read[file] = (stamp, found)
     return found

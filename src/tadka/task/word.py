@@ -8,6 +8,7 @@ from functools import cached_property, partial, partialmethod, singledispatchmet
 from pathlib import PurePath
 from types import (
     BuiltinFunctionType,
+    CellType,
     FunctionType,
     GetSetDescriptorType,
     MemberDescriptorType,
@@ -65,6 +66,10 @@ _GENERATED = frozenset(
 _WRAPPED = ("__wrapped__", "py_func", "func", "callback")
 
 
+# By place: word, what was out of sight, functions and classes met, and what is to live on.
+_first: dict[tuple[object, ...], tuple[str, list[bool], list[FunctionType | type], object]] = {}
+
+
 class Words:
     """Gives words for values, and tells which functions and classes of the project it met.
 
@@ -104,9 +109,10 @@ class Words:
         for name, item in sorted((function.__kwdefaults__ or {}).items()):
             words.append(f"default {name} {self.word(item)}")
         cells = dict(zip(function.__code__.co_freevars, function.__closure__ or (), strict=True))
-        for name in form_of_function(function).free:
+        form = form_of_function(function)
+        for name in form.free:
             if name != "__class__":
-                words.append(f"closure {self._cell(cells[name])}")
+                words.append(f"closure {self._cell(cells[name], is_changed=name in form.changed)}")
         return words
 
     def attributes(self, cls: type, names: Iterable[str] | None) -> list[str]:
@@ -138,11 +144,32 @@ class Words:
 
     # ------------------------------------------------------------ any value
 
-    def look(self, value: object) -> tuple[str, list[bool]]:
-        """The word for a value, and what was out of sight; True for what is worth a mention."""
-        before, self._blind = self._blind, []
-        word = self.word(value)
-        blind, self._blind = self._blind, before
+    def look(
+        self, value: object, first: tuple[object, ...] | None = None, keep: object = None
+    ) -> tuple[str, list[bool]]:
+        """The word for a value, and what was out of sight; True for what is worth a mention.
+
+        Args:
+            value: It.
+            first: A place whose value changes as code runs, such as a cache: it counts as it was
+                when it was first seen in this process.
+            keep: What must live on for the place to stay the same.
+        """
+        if first is None:
+            before, self._blind = self._blind, []
+            word = self.word(value)
+            blind, self._blind = self._blind, before
+            return word, blind
+        place = (self._project, *first)
+        if place not in _first:
+            met: list[FunctionType | type] = []
+            follow, self._follow = self._follow, met.append
+            word, blind = self.look(value)
+            self._follow = follow
+            _first[place] = (word, blind, met, keep)
+        word, blind, met, _ = _first[place]
+        for item in met:
+            self._follow(item)
         return word, blind
 
     def word(self, value: object) -> str:
@@ -228,11 +255,16 @@ class Words:
         words = list(dict.fromkeys(word for word in words if not word.startswith("external ")))
         return f"wrapper {name} {words}" if words else f"external {name}"
 
-    def _cell(self, cell: Any) -> str:
+    def _cell(self, cell: CellType, *, is_changed: bool) -> str:
         try:
-            return self.word(cell.cell_contents)
+            value = cell.cell_contents
         except ValueError:  # a variable that has no value yet
             return "empty"
+        if not is_changed:
+            return self.word(value)
+        word, blind = self.look(value, first=(id(cell),), keep=cell)
+        self._blind += blind
+        return word
 
     def _container(self, value: Any) -> str | None:
         kind = type(value)
