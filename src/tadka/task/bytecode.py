@@ -64,4 +64,4 @@ def _constant(value: object) -> str:
         return f"frozenset {sorted(_constant(item) for item in value)}"
     if isinstance(value, tuple):
         return f"tuple {[_constant(item) for item in value]}"
-    return f"{type(value).__name__} {value!r}"
+    return f"{type(value).__name__} {value!a}"

@@ -3,7 +3,7 @@
 import datetime as dt
 import math
 import sys
-from collections.abc import Mapping, Sequence, Sized
+from collections.abc import Callable, Mapping, Sequence, Sized
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -78,7 +78,7 @@ def _pandas(frame: Any, nulls: Sequence[int] | None) -> Description:
         columns[str(name)] = str(column.dtype)
         if place < _MAX_COLUMNS:
             known = None if nulls is None else nulls[place]
-            statistics[str(name)] = _pandas_column(column, known)
+            statistics[str(name)] = _or_nothing(_pandas_column, column, known)
     num_bytes = int(frame.memory_usage(index=True, deep=False).sum())
     return Description(len(frame), num_bytes, columns, statistics)
 
@@ -98,7 +98,7 @@ def _pandas_column(column: Any, nulls: int | None) -> dict[str, Any]:
     present = sample.dropna()
     try:
         distinct = int(present.nunique())
-    except TypeError:  # lists, dicts
+    except (TypeError, NotImplementedError):  # lists, dicts
         distinct = None
     numbers = present.to_numpy(dtype=np.float64) if is_number else None
     return found | _of_sample(len(sample), distinct, numbers)
@@ -106,46 +106,61 @@ def _pandas_column(column: Any, nulls: int | None) -> dict[str, Any]:
 
 def _polars(frame: Any) -> Description:
     columns = {name: str(dtype) for name, dtype in frame.schema.items()}
-    statistics = {}
-    for name in frame.columns[:_MAX_COLUMNS]:
-        column = frame[name]
-        dtype = column.dtype
-        found: dict[str, Any] = {"nulls": column.null_count()}
-        if dtype.is_numeric() or dtype.is_temporal():
-            found |= _ends(column.min(), column.max())
-        if dtype.is_numeric():
-            found["mean"] = _plain(column.mean())
-        sample = column.gather_every(_step(len(column))) if len(column) else column
-        present = sample.drop_nulls()
-        numbers = present.to_numpy().astype(np.float64) if dtype.is_numeric() else None
-        statistics[name] = found | _of_sample(len(sample), _distinct(present.to_list()), numbers)
+    names = frame.columns[:_MAX_COLUMNS]
+    statistics = {name: _or_nothing(_polars_column, frame[name]) for name in names}
     return Description(len(frame), int(frame.estimated_size()), columns, statistics)
 
 
+def _polars_column(column: Any) -> dict[str, Any]:
+    dtype = column.dtype
+    found: dict[str, Any] = {"nulls": column.null_count()}
+    if dtype.is_numeric() or dtype.is_temporal():
+        found |= _ends(column.min(), column.max())
+    if dtype.is_numeric():
+        found["mean"] = _plain(column.mean())
+    sample = column.gather_every(_step(len(column))) if len(column) else column
+    present = sample.drop_nulls().to_list()
+    numbers = np.array(present, dtype=np.float64) if dtype.is_numeric() else None
+    return found | _of_sample(len(sample), _distinct(present), numbers)
+
+
 def _arrow(table: Any) -> Description:
+    columns = {field.name: str(field.type) for field in table.schema}
+    chosen = list(zip(table.column_names, table.columns, strict=True))[:_MAX_COLUMNS]
+    statistics = {name: _or_nothing(_arrow_column, column) for name, column in chosen}
+    return Description(table.num_rows, int(table.nbytes), columns, statistics)
+
+
+def _arrow_column(column: Any) -> dict[str, Any]:
     pa = require("pyarrow", extra="arrow")
     compute = require("pyarrow.compute", extra="arrow")
-    columns = {field.name: str(field.type) for field in table.schema}
-    rows = pa.array(range(0, table.num_rows, _step(table.num_rows)), pa.int64())
-    statistics = {}
-    for name, column in list(zip(table.column_names, table.columns, strict=True))[:_MAX_COLUMNS]:
-        kind = kind_of(column.type)
-        family = "object" if kind is None else kind.family
-        found: dict[str, Any] = {"nulls": column.null_count}
-        if family == "float" and not column.null_count and len(column):
-            found = _numbers(column.to_numpy())  # many times faster than Arrow's
-        elif family in {"int", "float", "date", "datetime", "duration"}:
-            ends = compute.min_max(column).as_py()
-            found |= _ends(ends["min"], ends["max"])
-        if family in {"int", "float"} and "mean" not in found:
-            found["mean"] = _plain(compute.mean(column).as_py())
-        sample = column.take(rows)
-        present = sample.drop_null()
-        numbers = None
-        if family in {"int", "float"}:
-            numbers = present.cast(pa.float64(), safe=False).to_numpy()
-        statistics[name] = found | _of_sample(len(sample), _distinct(present.to_pylist()), numbers)
-    return Description(table.num_rows, int(table.nbytes), columns, statistics)
+    if column.type == pa.float16():  # Arrow computes nothing with it
+        column = column.cast(pa.float32())
+    kind = kind_of(column.type)
+    family = "object" if kind is None else kind.family
+    found: dict[str, Any] = {"nulls": column.null_count}
+    if family == "float" and not column.null_count and len(column):
+        found = _numbers(column.to_numpy())  # many times faster than Arrow's
+    elif family in {"int", "float", "date", "datetime", "duration"}:
+        ends = compute.min_max(column).as_py()
+        found |= _ends(ends["min"], ends["max"])
+    if family in {"int", "float"} and "mean" not in found:
+        found["mean"] = _plain(compute.mean(column).as_py())
+    rows = pa.array(range(0, len(column), _step(len(column))), pa.int64())
+    sample = column.take(rows)
+    present = sample.drop_null()
+    numbers = None
+    if family in {"int", "float"}:
+        numbers = present.cast(pa.float64(), safe=False).to_numpy()
+    return found | _of_sample(len(sample), _distinct(present.to_pylist()), numbers)
+
+
+def _or_nothing(make: Callable[..., dict[str, Any]], *args: Any) -> dict[str, Any]:
+    """The statistics of a column, or none: a type without a minimum is no reason to lose a result."""
+    try:
+        return make(*args)
+    except Exception:  # noqa: BLE001 - libraries raise what they like of rare types
+        return {}
 
 
 def _array(array: "np.ndarray[Any, Any]") -> Description:

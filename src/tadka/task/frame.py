@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from tadka.core.error import DataError
 from tadka.core.extra import require
 from tadka.task.frame_pandas import pandas_from_table, pandas_to_table
+from tadka.task.mold import cannot_hold
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -50,6 +51,8 @@ def to_table(frame: Any, format_: str) -> "pa.Table":
     if library == "pandas":
         table = pandas_to_table(frame, format_)
     else:
+        if library == "polars":
+            refuse_objects(frame, format_)
         table = frame.to_arrow() if library == "polars" else frame
     num_rows = len(frame)
     if num_rows and not table.num_columns:
@@ -58,6 +61,13 @@ def to_table(frame: Any, format_: str) -> "pa.Table":
             f"{format_}; give it a column or a named index."
         )
     return table
+
+
+def refuse_objects(frame: Any, format_: str) -> None:
+    """Refuses columns of Python objects in a frame of polars, which no format holds."""
+    for name, dtype in frame.schema.items():
+        if str(dtype) == "Object":
+            raise cannot_hold(format_, name, dtype, "Python objects have no place in it")
 
 
 def from_table(table: "pa.Table", library: Library | None) -> Any:

@@ -33,6 +33,12 @@ def pandas_to_table(frame: "pd.DataFrame", format_: str) -> "pa.Table":
         raise DataError(
             f"The frame has more than one column {twice!r}; {format_} needs different names."
         )
+    kind = require("pandas.api.types", extra="pandas").infer_dtype(frame.columns)
+    if "mixed" in kind and frame.columns.nlevels == 1:
+        raise DataError(
+            f"The frame's columns are {list(frame.columns)!r}, of which {format_} would make text; "
+            "make their names text, or all numbers."
+        )
     table = _convert(frame, format_)
     metadata = dict(table.schema.metadata)
     metadata[b"pandas"] = _without_arrow_names(metadata[b"pandas"])

@@ -232,7 +232,10 @@ def _imports(node: ast.Import | ast.ImportFrom) -> dict[str, Import]:
 
 
 class _Writer:
-    """Writes nodes as words; each word is made so that no two different trees give the same."""
+    """Writes nodes as words, so that no two different trees give the same.
+
+    Texts in ASCII: which letters `repr` escapes differs between versions of Python.
+    """
 
     def __init__(self, free: Iterable[str], *, keeps_names: bool) -> None:
         self._words: list[str] = []
@@ -271,7 +274,7 @@ class _Writer:
         elif isinstance(node, ast.Attribute):
             self._attribute(node)
         elif isinstance(node, ast.Constant):
-            self._words.append(f"{type(node.value).__name__} {node.value!r}")
+            self._words.append(f"{type(node.value).__name__} {node.value!a}")
         elif isinstance(node, ast.JoinedStr):
             self._joined(node)
         elif isinstance(node, ast.AnnAssign):
@@ -355,14 +358,14 @@ class _Writer:
             if isinstance(part, ast.Constant):
                 text += str(part.value)
                 continue
-            self._words.append(repr(text))
+            self._words.append(ascii(text))
             text = ""
             self._fields(part)
-        self._words += [repr(text), "]"]
+        self._words += [ascii(text), "]"]
 
     def _set(self, node: ast.Set) -> None:
         if all(isinstance(item, ast.Constant) for item in node.elts):
-            values = [f"{type(i.value).__name__} {i.value!r}" for i in node.elts]  # type: ignore[attr-defined]
+            values = [f"{type(i.value).__name__} {i.value!a}" for i in node.elts]  # type: ignore[attr-defined]
             self._words.append(f"set {sorted(values)}")
         else:
             self._fields(node)
@@ -392,7 +395,7 @@ class _Writer:
             ("name", ast.MatchStar),
             ("rest", ast.MatchMapping),
         }
-        self._words.append(self._name(str(value)) if is_binding else repr(value))
+        self._words.append(self._name(str(value)) if is_binding else ascii(value))
 
     def _block(self, nodes: list[ast.stmt]) -> None:
         self._words.append("{")

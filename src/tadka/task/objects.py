@@ -12,7 +12,7 @@ locked (flock) by the process that began it; who finds it unlocked removes it.
 """
 
 # Paths are strings here: making a Path takes longer than the call.
-# ruff: noqa: PTH102, PTH103, PTH104, PTH108, PTH112, PTH116, PTH120, PTH123, PTH208
+# ruff: noqa: PTH102, PTH103, PTH104, PTH108, PTH110, PTH112, PTH116, PTH120, PTH123, PTH208
 
 import contextlib
 import fcntl
@@ -125,11 +125,12 @@ class Objects:
             raise DataError(f"{str(aside)!r} cannot be read: {error.strerror}.") from error
         return Output("", content, suffix, num_bytes, {}, False, mtime_ns, str(aside))
 
-    def publish(self, outputs: Sequence[Output]) -> None:
+    def publish(self, outputs: Sequence[Output], *, is_durable: bool = True) -> None:
         """Gives objects their names, durably; of equal content one is kept.
 
         Args:
             outputs: Of `put`, of this process or a worker; others are passed over.
+            is_durable: False for copies of what lies elsewhere.
 
         Raises:
             DataError: The disk does not take them. None of them may be used.
@@ -142,6 +143,8 @@ class Objects:
             path = self._path(output)
             if path in new or self.has(output):
                 doubles.append(output.aside)
+            elif not os.path.exists(output.aside):
+                raise _gone(output.aside)
             else:
                 new[path] = output
         try:
@@ -149,12 +152,14 @@ class Objects:
                 self._open()
                 disk = self._disk = self._disk or Disk(self._folder)
                 asides = [str(output.aside) for output in new.values()]
-                disk.flush([path for aside in asides for path in _all_of(aside)])
+                if is_durable:
+                    disk.flush([path for aside in asides for path in _all_of(aside)])
                 for path, output in new.items():
                     self._rename(output, path)
                 # also those of objects that are there: their writer may not have come to it
                 touched = {os.path.dirname(self._path(o)) for o in outputs if o.aside is not None}
-                disk.flush(sorted(touched))
+                if is_durable:
+                    disk.flush(sorted(touched))
         except BaseException:
             # what a disk has refused once it may seem to take later, without having it
             for output in new.values():
@@ -187,10 +192,7 @@ class Objects:
         try:
             os.rename(aside, path)
         except FileNotFoundError as error:
-            raise DataError(
-                f"{aside!r} is gone before it was published: another program removes files of the "
-                "workspace. Run again."
-            ) from error
+            raise _gone(aside) from error
         except OSError:
             if not os.path.isdir(path):
                 raise
@@ -399,6 +401,13 @@ class Objects:
                 f"Workspace {str(self.root)!r} cannot be written: {error.strerror or error}. Free "
                 "some space, check its permissions, or choose another."
             ) from error
+
+
+def _gone(aside: str) -> DataError:
+    return DataError(
+        f"{aside!r} is gone before it was published: the disk refused it, or another program "
+        "removes files of the workspace. Run again."
+    )
 
 
 def _begin_session(aside: Path) -> tuple[str, int]:

@@ -201,7 +201,10 @@ class Store:
                 self._objects.publish(outputs)
             kept = entries if is_held is None else [e for e in entries if is_held(e.key)]
             since = min((e.created_at - e.seconds for e in kept), default=None)
-            return self.index.add(kept, executions, since=None if is_held is None else since)
+            published = self.index.add(kept, executions, since=None if is_held is None else since)
+            if self._remote is not None:
+                self._objects.publish(outputs, is_durable=False)
+        return published
 
     def discard(self, outputs: Sequence[Output]) -> None:
         """Removes what was written and shall not be committed.
@@ -345,7 +348,7 @@ class Store:
                 "when it is next built.",
                 output.content,
             )
-        self._objects.publish([found])
+        self._objects.publish([found], is_durable=False)
         self._verified.add(output.content)
 
     # ------------------------------------------------------------ all of it

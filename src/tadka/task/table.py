@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from tadka.core.error import DataError, NotFound
 from tadka.core.extra import require
 from tadka.storage.tabular import parsing, unreadable
-from tadka.task.frame import from_table, library_of, nulls_of, to_table
+from tadka.task.frame import from_table, library_of, nulls_of, refuse_objects, to_table
 from tadka.task.mold import (
     cannot_hold,
     cast_into,
@@ -104,11 +104,10 @@ class Frames:
     def _check_polars(self, frame: Any) -> None:
         """Refuses what would come back as another type, by writing no rows."""
         polars = require("polars", extra="polars")
+        refuse_objects(frame, self.name)
         for name, dtype in frame.schema.items():
             buffer = io.BytesIO()
             try:
-                if dtype == polars.Object:
-                    raise TypeError("Python objects have no place in it")
                 self._write_polars(frame.clear().select(name), buffer, Out())
                 buffer.seek(0)
                 back = self._scan_polars(buffer).collect().schema[name]

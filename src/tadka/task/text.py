@@ -52,6 +52,7 @@ class Text:
         data = self._encoded(self._to_text(plain), plain, out)
         schema: dict[str, Any] = {
             "columns": {field.name: str(field.type) for field in table.schema},
+            "num_rows": table.num_rows,
             "arrow": base64.b64encode(mold_of(table)).decode(),
         }
         if library_of(type(value)) == "polars":  # Enum and Categorical are unknown to Arrow
@@ -77,6 +78,9 @@ class Text:
             raise unreadable(str(target), self.name, str(error)) from error
         with parsing(str(target), self.name):
             plain = self._from_text(text, self._plain_schema(mold.schema))
+            if plain.num_rows != schema["num_rows"]:
+                reason = f"it has {plain.num_rows} rows, and schema.json says {schema['num_rows']}"
+                raise unreadable(str(target), self.name, reason)
             table = cast_into(plain, mold)
         library = library_of(type_)
         if library is None and "polars" in schema:

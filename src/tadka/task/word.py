@@ -176,7 +176,7 @@ class Words:
         """The word for a value."""
         kind = type(value)
         if value is None or kind is bool or kind is float or kind is bytes:
-            return f"{kind.__name__} {value!r}"
+            return f"{kind.__name__} {value!a}"
         if kind is int:
             return f"int {value:x}"
         if isinstance(value, str) and kind is str:
@@ -197,7 +197,7 @@ class Words:
 
     def _text(self, kind: str, text: str) -> str:
         relative = self._project.relative(text)
-        return f"{kind} {text!r}" if relative is None else f"project's {kind} {relative!r}"
+        return f"{kind} {text!a}" if relative is None else f"project's {kind} {relative!a}"
 
     def _code(self, value: Any) -> str | None:
         if isinstance(value, ModuleType):
@@ -270,7 +270,7 @@ class Words:
         kind = type(value)
         if isinstance(value, Enum):
             name = value._name_ if value._name_ is not None else value._value_
-            return f"member {self.word(kind)} {name!r}{self._if_foreign(kind, value._value_)}"
+            return f"member {self.word(kind)} {name!a}{self._if_foreign(kind, value._value_)}"
         if isinstance(value, list | tuple | deque):
             content = f"[{', '.join(self.word(item) for item in value)}]"
         elif isinstance(value, set | frozenset):
@@ -293,9 +293,9 @@ class Words:
         if isinstance(value, _DESCRIPTORS) or name == "collections._tuplegetter":
             return f"external {_external(kind.__module__, kind.__qualname__)}"
         if name in _BY_REPR:
-            return f"{name} {value!r}"
+            return f"{name} {value!a}"
         if name == "re.Pattern":
-            return f"{name} {value.pattern!r} {value.flags}"
+            return f"{name} {value.pattern!a} {value.flags}"
         if name == "types.SimpleNamespace" or field_names(kind):
             return f"object {self.word(kind)}{self._attributes(value)}"
         held = getattr(value, "__dict__", {})

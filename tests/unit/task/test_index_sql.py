@@ -34,7 +34,7 @@ def test_another_version_is_refused_with_what_to_do(
 ) -> None:
     index._rows("UPDATE tadka_version SET version=:version", version=version)
 
-    with pytest.raises(DataError, match=f"has version {version}; this tadka reads 1.*{cure}"):
+    with pytest.raises(DataError, match=rf"has version {version}; this tadka reads 1.*{cure}"):
         SqlIndex(postgresql)
 
     index._rows("UPDATE tadka_version SET version=1")
@@ -44,7 +44,7 @@ def test_another_version_is_refused_with_what_to_do(
 def test_a_group_that_cannot_be_written_leaves_nothing_of_it(index: SqlIndex) -> None:
     index.add([entry(1)])
 
-    with pytest.raises(DataError, match="cannot be used: .*null value"):
+    with pytest.raises(DataError, match=r"cannot be used: .*null value"):
         index.add([entry(2), entry(3, created_at=None)])
 
     assert [1] == [found.fields["day"] for found in index.entries()]
@@ -129,7 +129,7 @@ def test_a_password_comes_from_the_environment_and_is_not_shown(
 
 
 def test_a_server_that_does_not_answer_is_named(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match="cannot be used: .*Check that the server runs"):
+    with pytest.raises(DataError, match=r"cannot be used: .*Check that the server runs"):
         SqlIndex(f"postgresql://t:secret@/db?host={tmp_path}")
 
 

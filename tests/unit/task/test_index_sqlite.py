@@ -54,7 +54,7 @@ def test_a_group_that_cannot_be_written_leaves_nothing_of_it(tmp_path: Path) -> 
 def test_a_damaged_file_is_refused_with_what_to_do(tmp_path: Path) -> None:
     path = tmp_path / "i.db"
     path.write_bytes(b"no database" * 1000)
-    with pytest.raises(DataError, match="is damaged.*Move it away"):
+    with pytest.raises(DataError, match=r"is damaged.*Move it away"):
         SqliteIndex(path)
     assert b"no database" * 1000 == path.read_bytes()
 
@@ -66,7 +66,7 @@ def test_a_file_that_lost_its_end_is_refused(tmp_path: Path) -> None:
     data = (tmp_path / "i.db").read_bytes()
     (tmp_path / "i.db").write_bytes(data[: len(data) // 2])
 
-    with pytest.raises(DataError, match="is damaged.*Move it away"):
+    with pytest.raises(DataError, match=r"is damaged.*Move it away"):
         list(SqliteIndex(tmp_path / "i.db").entries())
 
 
