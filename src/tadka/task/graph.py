@@ -4,8 +4,8 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 from tadka.core.error import ConfigError
-from tadka.task.frozen import ordered
-from tadka.task.task import Task, needs_of
+from tadka.task.define.frozen import ordered
+from tadka.task.define.task import Task, needs_of
 
 
 class Node:

@@ -7,10 +7,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Self
 
-from tadka.task.code import CodeHash, code_of
-from tadka.task.code import differences as code_differences
-from tadka.task.frozen import canonical, record
-from tadka.task.task import Task, inputs_of
+from tadka.task.code.digest import CodeHash, code_of
+from tadka.task.code.digest import differences as code_differences
+from tadka.task.define.frozen import canonical, record
+from tadka.task.define.task import Task, inputs_of
 
 _MOST_INPUTS = 3  # of one field that are told one by one
 _LONGEST_VALUE = 60  # letters

@@ -28,7 +28,7 @@ def main() -> None:
     sys.dont_write_bytecode = True
     if any(importlib.util.find_spec(name) is None for name in ("numpy", "pydantic", "rich")):
         pretend_libraries(source)
-    from tadka.task.code import code_of
+    from tadka.task.code.digest import code_of
 
     before = set(sys.modules)
     found = []

@@ -4,10 +4,10 @@ import datetime as dt
 from collections.abc import Iterator, Mapping, Sequence
 from enum import Enum
 
-from tadka.task.field import param
-from tadka.task.out import Out
-from tadka.task.run import Run
-from tadka.task.task import Part, Task
+from tadka.task.define.field import param
+from tadka.task.define.run import Run
+from tadka.task.define.task import Part, Task
+from tadka.task.output.out import Out
 
 DAY = dt.date(2026, 1, 31)
 

@@ -4,8 +4,8 @@ import time
 import pytest
 
 from tadka.core.error import ConfigError
+from tadka.task.define.task import Task
 from tadka.task.graph import Graph
-from tadka.task.task import Task
 from tests.unit.task.shop import Clicks, Link, Score, Total, Train
 
 

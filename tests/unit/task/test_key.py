@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from tadka.task.code import CodeHash
+from tadka.task.code.digest import CodeHash
+from tadka.task.define.task import Task
 from tadka.task.key import KeyParts, code_of_tasks, differences, parts_of
-from tadka.task.out import Out
-from tadka.task.task import Task
+from tadka.task.output.out import Out
 from tests.unit.task.shop import Clicks, Link, Note, Story, Total, Train
 
 CODE = CodeHash("c0de", {"shop.helpers.clean": "function:1", "shop.Link.run": "function:2"}, ())
