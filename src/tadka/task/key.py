@@ -4,9 +4,10 @@ import dataclasses
 import hashlib
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Self
 
+from tadka.core.error import ConfigError
 from tadka.task.code.digest import CodeHash, code_of
 from tadka.task.code.digest import differences as code_differences
 from tadka.task.define.frozen import canonical, record
@@ -29,6 +30,7 @@ class KeyParts:
         values: Digest of the same fields and of what stands beside tasks, with their types.
         inputs: Hash of the content of each result that it takes in, by place: `"days[3]"`.
         outs: What the class declares of each output, as plain JSON.
+        outside: State of what it reads and no task made, by name.
     """
 
     task: str
@@ -39,20 +41,23 @@ class KeyParts:
     values: str
     inputs: Mapping[str, str]
     outs: Mapping[str, Any]
+    outside: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def key(self) -> str:
         """The hash of the parts: 64 hexadecimal digits."""
         parts = [self.task, self.version, self.code, self.values, self.inputs, self.outs]
+        if self.outside:
+            parts.append(self.outside)
         text = json.dumps(parts, sort_keys=True, separators=(",", ":"), default=dict)
         return hashlib.sha256(record(b"key", text.encode())).hexdigest()
 
     def to_json(self) -> dict[str, Any]:
         """Plain JSON, which `from_json` reads back as equal parts."""
         return {
-            field.name: dict(value) if isinstance(value, Mapping) else value
-            for field in dataclasses.fields(self)
-            for value in (getattr(self, field.name),)
+            part.name: dict(value) if isinstance(value, Mapping) else value
+            for part in dataclasses.fields(self)
+            for value in (getattr(self, part.name),)
         }
 
     @classmethod
@@ -62,7 +67,8 @@ class KeyParts:
         Args:
             data: Plain JSON.
         """
-        return cls(**{field.name: data[field.name] for field in dataclasses.fields(cls)})
+        known = [part.name for part in dataclasses.fields(cls) if part.name in data]
+        return cls(**{name: data[name] for name in known})
 
 
 def code_of_tasks(cls: type[Task[Any]]) -> CodeHash:
@@ -115,6 +121,7 @@ def parts_of(task: Task[Any], code: CodeHash, contents: Mapping[str, str]) -> Ke
             if item.is_significant and cls.fields[place.partition("[")[0]].is_significant
         },
         outs=cls._declared,
+        outside={} if cls.fingerprint is Task.fingerprint else _outside_of(task),
     )
 
 
@@ -143,6 +150,8 @@ def differences(before: KeyParts, now: KeyParts) -> list[str]:
     if before.values != now.values and before.fields == now.fields:
         told.append("a field has another type, or a value beside its tasks changed")
     told.extend(_of_inputs(before.inputs, now.inputs))
+    for name, what in _of_places(before.outside, now.outside):
+        told.append(f"{name}, which no task made, {what}")
     for name in dict.fromkeys((*before.outs, *now.outs)):
         what = f"output {name}".rstrip()
         if name not in now.outs or name not in before.outs:
@@ -168,17 +177,34 @@ def _of_values(
             yield f"{name} {_brief(before[name])} -> {_brief(now[name])}"
 
 
-def _of_inputs(before: Mapping[str, str], now: Mapping[str, str]) -> Iterator[str]:
-    by_field: dict[str, list[tuple[str, str]]] = {}
+def _outside_of(task: Task[Any]) -> dict[str, str]:
+    found = task.fingerprint()
+    if not isinstance(found, Mapping) or not all(
+        type(text) is str for pair in found.items() for text in pair
+    ):
+        raise ConfigError(
+            f"{type(task).__name__}.fingerprint returned {_brief(found)}; it must return text by "
+            'name, such as {"ratings": state_of(self.file)}.'
+        )
+    return dict(found)
+
+
+def _of_places(before: Mapping[str, str], now: Mapping[str, str]) -> Iterator[tuple[str, str]]:
     for place in dict.fromkeys((*before, *now)):
         if before.get(place) != now.get(place):
             what = "is new" if place not in before else "is gone" if place not in now else "changed"
-            by_field.setdefault(place.partition("[")[0], []).append((place, what))
-    for field, places in by_field.items():
+            yield place, what
+
+
+def _of_inputs(before: Mapping[str, str], now: Mapping[str, str]) -> Iterator[str]:
+    by_field: dict[str, list[tuple[str, str]]] = {}
+    for place, what in _of_places(before, now):
+        by_field.setdefault(place.partition("[")[0], []).append((place, what))
+    for name, places in by_field.items():
         if len(places) <= _MOST_INPUTS:
             yield from (f"input {place} {what}" for place, what in places)
         else:
-            yield f"inputs {field}: {_counted([what for _, what in places])}"
+            yield f"inputs {name}: {_counted([what for _, what in places])}"
 
 
 def _counted(words: Sequence[str]) -> str:

@@ -173,6 +173,17 @@ class Task(Input[T_co]):
         """
         raise NotImplementedError(f"{type(self).__name__} has no run.")
 
+    def fingerprint(self) -> Mapping[str, str]:
+        """The state of what `run` reads and no task made; another state makes another result.
+
+        A class that reads files, tables or services says here what they are like now. It is asked
+        at each build, before anything of the task runs: `{"ratings": state_of(self.file)}`.
+
+        Returns:
+            Text by name; the names are what `explain` tells of.
+        """
+        return {}
+
     @property
     def id(self) -> str:
         """What the task is, as 32 hexadecimal digits: its class and its significant fields."""
