@@ -3,7 +3,7 @@
 import hashlib
 from typing import Any
 
-from tadka.task.row import Entry, Output
+from tadka.task.store.row import Entry, Output
 
 
 def digest(text: object) -> str:

@@ -58,11 +58,9 @@ class Arrays:
             DataError: The file is damaged.
         """
         try:
-            loaded = np.load(target, allow_pickle=False)
-            if isinstance(loaded, np.ndarray):
-                return loaded
-            with loaded as archive:
-                return dict(archive)
+            with target.open("rb") as file:  # by itself, numpy leaves a damaged archive open
+                loaded = np.load(file, allow_pickle=False)
+                return loaded if isinstance(loaded, np.ndarray) else dict(loaded)
         except (ValueError, EOFError, OSError, KeyError, zipfile.BadZipFile) as error:
             raise unreadable(str(target), self.name, str(error)) from error
 

@@ -156,7 +156,7 @@ def _arrow_column(column: Any) -> dict[str, Any]:
 
 
 def _or_nothing(make: Callable[..., dict[str, Any]], *args: Any) -> dict[str, Any]:
-    """The statistics of a column, or none: a type without a minimum is no reason to lose a result."""
+    """The statistics of a column, or none: one without a minimum is no reason to lose a result."""
     try:
         return make(*args)
     except Exception:  # noqa: BLE001 - libraries raise what they like of rare types

@@ -46,7 +46,10 @@ def _sorted_sets(value: Any, data: bytes) -> bytes:
         return data
     if not any(opcode.name in _SET_OPCODES for opcode, _, _ in pickletools.genops(stream)):
         return data
-    return _StablePickler.dumps(value)
+    try:
+        return _StablePickler.dumps(value)
+    except RecursionError:  # a set that holds itself, or one too deep for Python
+        return data
 
 
 # the one in C writes sets by itself and cannot be told otherwise

@@ -15,11 +15,11 @@ from typing import Any
 
 import pytest
 
+import tadka
 from tadka.core.error import NotFound
-from tadka.task import code
 from tadka.task.code.digest import CodeHash, code_of, differences
 
-SOURCE = Path(code.__file__).parents[2]
+SOURCE = Path(tadka.__file__).parents[1]
 PROBE = Path(__file__).with_name("code_probe.py")
 
 # ---------------------------------------------------------------- a small project, and its edits

@@ -1,3 +1,4 @@
+# ruff: noqa: DTZ001 - frames hold naive times, too
 """Results in figures."""
 
 import datetime as dt
@@ -6,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import polars as pl
 import pyarrow as pa
 import pytest
 
@@ -20,14 +22,7 @@ _DATA = {
 
 
 def _frames() -> list[Any]:
-    frames = [pd.DataFrame(_DATA), pa.table(_DATA)]
-    try:
-        import polars
-
-        frames.append(polars.DataFrame(_DATA))
-    except ImportError:
-        pass  # its own tests say that they are skipped
-    return frames
+    return [pd.DataFrame(_DATA), pa.table(_DATA), pl.DataFrame(_DATA)]
 
 
 @pytest.mark.parametrize("frame", _frames(), ids=lambda frame: type(frame).__module__)

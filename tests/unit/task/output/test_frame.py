@@ -1,3 +1,4 @@
+# ruff: noqa: DTZ001 - frames hold naive times, too
 """Frames of Arrow and polars come back from every format for frames, or are refused."""
 
 import datetime as dt
@@ -6,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
+import polars as pl
 import pyarrow as pa
 import pytest
 
@@ -85,7 +87,7 @@ def test_csv_refuses_what_has_no_form_in_text(column: str, tmp_path: Path) -> No
 
 
 def test_a_frame_is_known_by_its_class_alone() -> None:
-    class Mine(pd.DataFrame):
+    class Mine(pd.DataFrame):  # type: ignore[misc] # pandas has no annotations
         pass
 
     assert "pandas" == library_of(pd.DataFrame)
@@ -95,14 +97,10 @@ def test_a_frame_is_known_by_its_class_alone() -> None:
 
 
 class TestPolars:
-    """The same for polars, where it is installed."""
+    """The same for polars."""
 
     @pytest.fixture
-    def pl(self) -> Any:
-        return pytest.importorskip("polars", reason="polars is not installed")
-
-    @pytest.fixture
-    def flat(self, pl: Any) -> Any:
+    def flat(self) -> Any:
         return pl.DataFrame(
             {
                 "enum": pl.Series(["a", "b", None], dtype=pl.Enum(["z", "b", "a"])),
@@ -124,7 +122,7 @@ class TestPolars:
         )
 
     @pytest.fixture
-    def nested(self, pl: Any, flat: Any) -> Any:
+    def nested(self, flat: Any) -> Any:
         return flat.with_columns(
             lists=pl.Series([[1], None, [2, 3]]),
             struct=pl.Series([{"a": 1, "b": "x"}] * 3),
@@ -136,9 +134,7 @@ class TestPolars:
 
     @pytest.mark.parametrize("format_", _FORMATS)
     @pytest.mark.parametrize("num_rows", [3, 0])
-    def test_come_back(
-        self, pl: Any, flat: Any, format_: str, num_rows: int, tmp_path: Path
-    ) -> None:
+    def test_come_back(self, flat: Any, format_: str, num_rows: int, tmp_path: Path) -> None:
         frame = flat[:num_rows]
 
         back = _round_trip(frame, Out(format_), tmp_path)
@@ -160,7 +156,7 @@ class TestPolars:
 
     @pytest.mark.parametrize("format_", _FORMATS)
     def test_lazy_frames_are_computed_and_come_back_lazy(
-        self, pl: Any, flat: Any, format_: str, tmp_path: Path
+        self, flat: Any, format_: str, tmp_path: Path
     ) -> None:
         codec = codec_of(Out(format_), pl.LazyFrame)
         value = codec.settle(flat.lazy())
@@ -173,11 +169,11 @@ class TestPolars:
         assert flat.equals(back.collect(), null_equal=True)
 
     @pytest.mark.parametrize("format_", _FORMATS)
-    def test_objects_are_refused(self, pl: Any, format_: str, tmp_path: Path) -> None:
+    def test_objects_are_refused(self, format_: str, tmp_path: Path) -> None:
         with pytest.raises(DataError, match="Column 'o' of type Object cannot be kept"):
             _round_trip(pl.DataFrame({"o": pl.Series([object()])}), Out(format_), tmp_path)
 
-    def test_a_damaged_file_is_a_data_error(self, pl: Any, flat: Any, tmp_path: Path) -> None:
+    def test_a_damaged_file_is_a_data_error(self, flat: Any, tmp_path: Path) -> None:
         for format_ in ("parquet", "feather"):
             codec = codec_of(Out(format_), pl.DataFrame)
             path = tmp_path / f"x{codec.suffix}"
@@ -187,7 +183,7 @@ class TestPolars:
             with pytest.raises(DataError, match="cannot be read as"):
                 codec.read(path)
 
-    def test_one_library_reads_what_another_wrote(self, pl: Any, tmp_path: Path) -> None:
+    def test_one_library_reads_what_another_wrote(self, tmp_path: Path) -> None:
         frame = pl.DataFrame({"a": ["01", None], "b": [1, 2]})
         for format_ in _FORMATS:
             codec = codec_of(Out(format_), pl.DataFrame)
@@ -197,9 +193,7 @@ class TestPolars:
             assert ["01", None] == codec.read(path, pd.DataFrame)["a"].tolist()
             assert isinstance(codec.read(path, pa.Table), pa.Table)
 
-    def test_an_unknown_type_reads_parquet_of_polars_as_polars(
-        self, pl: Any, tmp_path: Path
-    ) -> None:
+    def test_an_unknown_type_reads_parquet_of_polars_as_polars(self, tmp_path: Path) -> None:
         codec = codec_of(Out("parquet"), Any)
         codec.write(pl.DataFrame({"a": [1]}), tmp_path / "x.parquet")
 

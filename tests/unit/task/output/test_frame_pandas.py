@@ -1,3 +1,4 @@
+# ruff: noqa: DTZ001 - frames hold naive times, too
 """Every dtype and index of pandas comes back from every format for frames, or is refused."""
 
 import datetime as dt

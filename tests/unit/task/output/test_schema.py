@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import polars as pl
 import pyarrow as pa
 import pytest
 
@@ -25,14 +26,7 @@ _TYPES = {"user": int, "name": str, "day": dt.date}
 
 def _frames(data: dict[str, Any]) -> list[Any]:
     rows = [dict(zip(data, row, strict=True)) for row in zip(*data.values(), strict=True)]
-    frames = [pd.DataFrame(data), pa.table(data), rows]
-    try:
-        import polars
-
-        frames.append(polars.DataFrame(data))
-    except ImportError:
-        pass  # its own tests say that they are skipped
-    return frames
+    return [pd.DataFrame(data), pa.table(data), rows, pl.DataFrame(data)]
 
 
 @pytest.mark.parametrize("value", _frames(_ROWS), ids=lambda value: type(value).__module__)

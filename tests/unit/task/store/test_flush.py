@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from tadka.task import flush
+from tadka.task.store import flush
 from tadka.task.store.flush import Disk
 
 

@@ -5,11 +5,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.unit.task.test_index import drop_tables
 
 from tadka.core.error import ConfigError, DataError, MissingExtra
 from tadka.task.store.index_sql import SqlIndex
 from tests.rows import digest, entry
+from tests.unit.task.store.test_index import drop_tables
 
 
 @pytest.fixture

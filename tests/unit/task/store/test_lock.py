@@ -16,7 +16,7 @@ import pytest
 
 from tadka.core.error import ConfigError, DataError
 from tadka.storage.uri import resolve
-from tadka.task import lock
+from tadka.task.store import lock
 from tadka.task.store.lock import FileLocks, LeaseLocks, Locks
 from tests.rows import digest
 

@@ -11,7 +11,7 @@ import pytest
 
 from tadka.core.error import DataError
 from tadka.core.hashing import digest_file
-from tadka.task import objects
+from tadka.task.store import objects
 from tadka.task.store.objects import Damaged, Objects
 from tadka.task.store.row import Output
 from tests.rows import digest

@@ -395,7 +395,7 @@ def test_a_full_disk_publishes_nothing_and_the_next_run_recovers(tmp_path: Path,
 @pytest.mark.needs_root
 def test_a_disk_without_space_publishes_nothing_and_the_next_run_recovers(tmp_path: Path) -> None:
     code = """
-from tests.unit.task.test_store import *
+from tests.unit.task.store.test_store import *
 store = Store("/mnt/ws")
 store.commit([result(store, 0)])
 try:

@@ -1,4 +1,4 @@
-"""Run by test_code.py in processes of their own: the code hash of packages, each freshly imported.
+"""Run by test_digest.py in its own process: the code hash of packages, each freshly imported.
 
 Reads from stdin a JSON list of `[folder, "module:Class", keyword arguments]`, writes a JSON list of
 `{"digest", "parts", "opaque"}`. Runs without numpy, too, on interpreters that have no libraries.
