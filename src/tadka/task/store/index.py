@@ -33,6 +33,9 @@ class Index(Protocol):
     ) -> Iterator[Entry]:
         """Entries, the one that was made last first."""
 
+    def search(self, prefix: str, *, limit: int | None = None) -> list[Entry]:
+        """Entries whose key or whose task's id begins so, the one that was made last first."""
+
     def contents(self) -> set[str]:
         """Content hashes of all outputs that an entry names."""
 

@@ -93,6 +93,22 @@ class ObjectIndex:
         found.sort(key=lambda entry: (entry.created_at, entry.key), reverse=True)
         yield from found[:limit]
 
+    def search(self, prefix: str, *, limit: int | None = None) -> list[Entry]:
+        """Entries whose key or whose task's id begins so, the one that was made last first.
+
+        Args:
+            prefix: Hexadecimal digits.
+            limit: At most so many.
+        """
+        names = [name.removesuffix(".json") for name in self._names("entries")]
+        keys = {name for name in names if name.startswith(prefix)}
+        for id_ in self._names("ids"):
+            if id_.startswith(prefix):
+                keys.update(name.partition("-")[2] for name in self._names(f"ids/{id_}"))
+        found = [entry for entry in self._in_threads(self.find, sorted(keys)) if entry is not None]
+        found.sort(key=lambda entry: (entry.created_at, entry.key), reverse=True)
+        return found[:limit]
+
     def contents(self) -> set[str]:
         """Content hashes of all outputs that an entry names."""
         return {output.content for entry in self._all() for output in entry.outputs}

@@ -157,6 +157,19 @@ class SqlIndex:
             last = (rows[-1][4], rows[-1][0])
             left = None if left is None else left - size
 
+    def search(self, prefix: str, *, limit: int | None = None) -> list[Entry]:
+        """Entries whose key or whose task's id begins so, the one that was made last first.
+
+        Args:
+            prefix: Hexadecimal digits.
+            limit: At most so many.
+        """
+        query = (
+            f"{_FIND} WHERE starts_with(key, :prefix) OR starts_with(task_id, :prefix) "
+            "ORDER BY created_at DESC,key DESC LIMIT :limit"
+        )
+        return [self._entry(row) for row in self._rows(query, prefix=prefix, limit=limit)]
+
     def contents(self) -> set[str]:
         """Content hashes of all outputs that an entry names."""
         rows = self._rows("SELECT body FROM tadka_entry")

@@ -143,6 +143,21 @@ class SqliteIndex:
             last = (rows[-1][4], rows[-1][0])
             left = None if left is None else left - size
 
+    def search(self, prefix: str, *, limit: int | None = None) -> list[Entry]:
+        """Entries whose key or whose task's id begins so, the one that was made last first.
+
+        Args:
+            prefix: Hexadecimal digits.
+            limit: At most so many.
+        """
+        end = f"{prefix}g"  # above all hexadecimal digits
+        rows = self._select(
+            "WHERE (key>=? AND key<?) OR (task_id>=? AND task_id<?) "
+            "ORDER BY created_at DESC,key DESC LIMIT ?",
+            (prefix, end, prefix, end, -1 if limit is None else limit),
+        )
+        return list(map(self._entry, rows))
+
     def contents(self) -> set[str]:
         """Content hashes of all outputs that an entry names."""
         found: set[str] = set()

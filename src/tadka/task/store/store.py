@@ -17,8 +17,9 @@ machine keeps copies of what was written and read.
 import contextlib
 import hashlib
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal, Self, TypeVar, get_args
@@ -31,7 +32,7 @@ from tadka.task.store.lock import FileLocks, LeaseLocks, Locks
 from tadka.task.store.objects import Damaged as Damaged
 from tadka.task.store.objects import Objects
 from tadka.task.store.remote import Remote
-from tadka.task.store.row import Entry, Execution, Output
+from tadka.task.store.row import Entry, Execution, Output, RunRow
 
 T = TypeVar("T")
 
@@ -353,6 +354,43 @@ class Store:
 
     # ------------------------------------------------------------ all of it
 
+    @contextmanager
+    def using(self, run: RunRow) -> Iterator[None]:
+        """A block in which nobody removes results: that of a run, which is written down first.
+
+        Args:
+            run: That begins.
+
+        Raises:
+            DataError: The workspace cannot be written.
+        """
+        with self.locks.held(_lock_of(f"run {run.id}")):
+            self.index.begin_run(run)
+            with self.locks.held(_REMOVAL):  # who removes and did not see the run is done then
+                pass
+            yield
+
+    @contextmanager
+    def removing(self) -> Iterator[list[RunRow]]:
+        """A block in which results may be removed, unless runs are going on: no other begins.
+
+        Yields:
+            The runs that are going on; those of killed processes are not among them.
+        """
+        with self.locks.held(_REMOVAL):
+            yield [run for run in self.index.runs() if self.is_running(run)]
+
+    def is_running(self, run: RunRow) -> bool:
+        """Whether the process of a run lives; one that was killed left it as "running".
+
+        Args:
+            run: Of the index.
+        """
+        if run.status != "running":
+            return False
+        with self.locks.held(_lock_of(f"run {run.id}"), wait=False) as is_ours:
+            return not is_ours
+
     def sweep(self, *, is_dry: bool = False) -> list[Path]:
         """Removes what killed processes left, and objects that no entry names.
 
@@ -394,6 +432,14 @@ class Store:
                 f"Workspace {self.workspace!r} cannot be made: {error.strerror}. Check its "
                 "permissions, or choose another."
             ) from error
+
+
+def _lock_of(name: str) -> str:
+    """A lock that is none of a key."""
+    return hashlib.sha256(name.encode()).hexdigest()
+
+
+_REMOVAL = _lock_of("removal")
 
 
 def _rebuilt(workspace: str, index: Index | str | None, given: dict[str, Any]) -> Store:

@@ -147,6 +147,18 @@ def test_entries_are_listed_newest_first_and_by_class_and_time(
     assert [] == days(limit=0)
 
 
+def test_entries_are_found_by_the_beginning_of_their_key_or_id(index: Index) -> None:
+    given = [entry(1), entry(2, task_id=entry(1).task_id), entry(3)]
+    index.add(given)
+
+    assert [given[2]] == index.search(given[2].key[:12])
+    assert [given[1], given[0]] == index.search(given[0].task_id[:8])
+    assert [given[1]] == index.search(given[0].task_id[:8], limit=1)
+    assert [given[0]] == index.search(given[0].key)
+    assert [] == index.search(f"{given[0].key}0")
+    assert 3 == len(index.search(""))
+
+
 def test_what_entries_name_is_listed_for_who_removes_the_rest(index: Index) -> None:
     index.add([entry(1), entry(2, Output("a", "aa", "", 1), Output("b", "bb", "", 1))])
 

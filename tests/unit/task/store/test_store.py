@@ -22,7 +22,7 @@ from tadka.core.hashing import digest_file
 from tadka.task.store.index_sqlite import SqliteIndex
 from tadka.task.store.lock import FileLocks, LeaseLocks
 from tadka.task.store.objects import Damaged
-from tadka.task.store.row import Entry, Execution, Output
+from tadka.task.store.row import Entry, Execution, Output, RunRow
 from tadka.task.store.store import Store
 from tests.rows import digest, entry
 
@@ -771,3 +771,34 @@ def test_a_group_costs_few_flushes_and_one_transaction(
     assert 2 == len(flushes)
     assert 256 == flushes[0]
     assert 1 == statements.count("COMMIT")
+
+
+# ---------------------------------------------------------------- runs and removal
+
+
+def test_runs_that_go_on_are_told_to_who_removes(store: Store, tmp_path: Path) -> None:
+    run = RunRow("r1", "shop.Train", "id", 1.0)
+    with store.using(run):
+        assert run == store.index.run("r1")
+        with Store(tmp_path / "ws") as other, other.removing() as running:
+            assert [run] == running
+
+    with store.removing() as running:  # nobody said how it ended: it was killed
+        assert [] == running
+
+
+def test_a_run_begins_when_a_removal_is_done(store: Store) -> None:
+    begun: list[str] = []
+
+    def begin() -> None:
+        with store.using(RunRow("r1", "shop.Train", "id", 1.0)):
+            begun.append("r1")
+
+    thread = threading.Thread(target=begin)
+    with store.removing() as running:
+        assert [] == running
+        thread.start()
+        thread.join(0.2)
+        assert [] == begun
+    thread.join(30)
+    assert ["r1"] == begun
