@@ -3,13 +3,15 @@
 import types
 import typing
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol
+from xml.etree.ElementTree import ElementTree
 
 import numpy as np
 
 from tadka.core.error import ConfigError, DataError
+from tadka.core.extra import require
 from tadka.task.output.array import Arrays, Image
 from tadka.task.output.describe import Description, describe
 from tadka.task.output.frame import NAMES, collect, library_of
@@ -194,7 +196,8 @@ class Codec:
         """
         value = collect(value)
         nulls = self._form(type(value)).write(value, target, self.out)
-        return describe(value, nulls)
+        found = describe(value, nulls)
+        return replace(found, format=self.format, type=_name(type(value)))
 
     def read(self, target: Path, type_: Any = None) -> Any:
         """The result, equal to what was written.
@@ -263,6 +266,40 @@ def codec_of(out: Out, type_: Any = Any) -> Codec:
             f"Out has columns, and {_name(type_)} has none; only frames and lists of dicts do."
         )
     return Codec(out, type_, format_)
+
+
+def codec_of_stored(declared: Mapping[str, Any], description: Mapping[str, Any]) -> Codec:
+    """The codec of an output whose class is not at hand.
+
+    Args:
+        declared: What the class declared of it, as `Out.declaration` gave it.
+        description: Of the value, as `write` gave it.
+
+    Raises:
+        ConfigError: It is a folder that functions of the class write and read.
+        MissingExtra: The library of the value is not installed.
+    """
+    format_ = description.get("format") or declared.get("format")
+    if format_ is None or format_ == "dir":
+        raise ConfigError("Functions of the class write and read it; import the class.")
+    out = Out(
+        format_,
+        encoding=declared.get("encoding", "utf-8"),
+        max_bytes=declared.get("max_bytes"),
+        compression=declared.get("compression"),
+    )
+    return Codec(out, _type_of(description.get("type", "")), format_)
+
+
+def _type_of(name: str) -> Any:
+    """A type that a format cannot tell from the bytes alone, by the name that `_name` gave it."""
+    library = next((library for library, known in NAMES.items() if known == name), None)
+    if library is not None:
+        module, _, class_name = name.partition(".")
+        extra = "arrow" if module == "pyarrow" else module
+        return getattr(require(module, extra=extra), class_name)
+    known = (str, bytes, list, np.ndarray, ElementTree)
+    return next((type_ for type_ in known if _name(type_) == name), Any)
 
 
 def _shapes(type_: Any) -> set[str]:

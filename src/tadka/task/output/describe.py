@@ -29,12 +29,16 @@ class Description:
         statistics: Column -> what is known of it: `nulls`, of numbers and times `min`, `max` and
             (of numbers) `mean`, over all rows; `distinct` and of numbers `histogram` (`edges` and
             `counts` of 20 bins) over `sampled` rows, evenly spaced.
+        format: Of the file, where it was written.
+        type: Of the value that was written: `"pandas.DataFrame"`.
     """
 
     num_rows: int | None = None
     num_bytes: int | None = None
     columns: Mapping[str, str] = field(default_factory=dict)
     statistics: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    format: str = ""
+    type: str = ""
 
     def to_json(self) -> dict[str, Any]:
         """As plain JSON."""
@@ -43,6 +47,8 @@ class Description:
             "num_bytes": self.num_bytes,
             "columns": dict(self.columns),
             "statistics": {name: dict(values) for name, values in self.statistics.items()},
+            "format": self.format,
+            "type": self.type,
         }
 
 

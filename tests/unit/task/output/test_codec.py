@@ -1,6 +1,7 @@
 """Which format a result gets, what is refused at the class, and stable bytes."""
 
 import collections
+import json
 import os
 import subprocess
 import sys
@@ -17,7 +18,7 @@ import pyarrow as pa
 import pytest
 
 from tadka.core.error import ConfigError, DataError
-from tadka.task.output.codec import codec_of
+from tadka.task.output.codec import codec_of, codec_of_stored
 from tadka.task.output.out import Out
 
 
@@ -265,3 +266,53 @@ def test_importing_the_codecs_loads_no_heavy_library() -> None:
     )
 
     assert not done.stdout.strip()
+
+
+@pytest.mark.parametrize(
+    ("out", "type_", "value"),
+    [
+        (Out(), pd.DataFrame, pd.DataFrame({"a": [1, 2]}, index=["x", "y"])),
+        (Out("feather"), pa.Table, pa.table({"a": [1]})),
+        (Out("csv", encoding="cp932"), pd.DataFrame, pd.DataFrame({"a": ["01", "\u3042"]})),
+        (Out("jsonl", compression="gzip"), list[int], [1, 2]),
+        (Out("jsonl"), pd.DataFrame, pd.DataFrame({"a": [1.5]})),
+        (Out(path="x.json.gz"), dict, {"a": 1}),
+        (Out(), str, "text"),
+        (Out(), dict[str, np.ndarray], {"a": np.arange(3)}),
+        (Out("png"), bytes, b"\x89PNG\r\n\x1a\n"),
+        (Out("xml"), str, "<a>b</a>"),
+        (Out("parquet", max_bytes=100), pd.DataFrame, pd.DataFrame({"a": range(100)})),
+        (Out(), Any, {1, 2}),
+    ],
+)
+def test_a_result_is_read_without_its_class(
+    out: Out, type_: Any, value: Any, tmp_path: Path
+) -> None:
+    codec = codec_of(out, type_)
+    description = codec.write(value, tmp_path / "x").to_json()
+
+    read = codec_of_stored(json.loads(json.dumps(out.declaration())), description)
+    found = read.read(tmp_path / "x")
+
+    assert type(value) is type(found)
+    if isinstance(value, pd.DataFrame):
+        pd.testing.assert_frame_equal(value, found)
+    elif isinstance(value, dict):
+        assert value.keys() == found.keys()
+    else:
+        assert value == found
+
+
+def test_what_functions_of_the_class_wrote_needs_the_class(tmp_path: Path) -> None:
+    def save(value: str, folder: Path) -> None:
+        (folder / "x").write_text(value)
+
+    def load(folder: Path) -> str:
+        raise NotImplementedError
+
+    out = Out(save=save, load=load)
+    description = codec_of(out, str).write("a", tmp_path / "x").to_json()
+
+    assert "dir" == description["format"]
+    with pytest.raises(ConfigError, match="import the class"):
+        codec_of_stored(out.declaration(), description)
