@@ -1,8 +1,9 @@
 """What a running task may ask for beside its inputs."""
 
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, overload
 
 from tadka.task.define.frozen import Input
 
@@ -31,6 +32,25 @@ class Run(ABC):
             ConfigError: No field of the running task holds it.
         """
 
+    @overload
+    def need(self, task: Input[T]) -> T: ...
+    @overload
+    def need(self, task: Sequence[Input[T]]) -> list[T]: ...
+    @abstractmethod
+    def need(self, task: Any) -> Any:
+        """The result of a task that no field holds: one that is known only now.
+
+        Where it is not made yet, `run` is left here, the task is built, and `run` begins again.
+        What was needed is remembered with the result: when one of these tasks gives another
+        result later, this one is made again.
+
+        Args:
+            task: It, one output of it, or a list of such; those of a list are built together.
+
+        Raises:
+            ConfigError: The task needs this one.
+        """
+
     @abstractmethod
     def dump(self, value: Any, name: str) -> None:
         """Keeps one of several outputs before `run` returns.
@@ -56,7 +76,7 @@ class Run(ABC):
         """Puts a chart on the card of the task.
 
         Args:
-            frame: A frame.
+            frame: A frame, a dict of columns, or a list of dicts.
             x: Its column along the axis.
             y: Its column of values.
         """
