@@ -393,6 +393,19 @@ def whole_of(item: Input[Any]) -> Task[Any]:
     return item
 
 
+def part_of(task: Task[Any], output: str) -> Part[Any]:
+    """A part, without asking whether the task has that output: a stand-in does not know it.
+
+    Args:
+        task: Any.
+        output: Of the task.
+    """
+    part: Part[Any] = Part.__new__(Part)
+    object.__setattr__(part, "task", task)
+    object.__setattr__(part, "output", output)
+    return part
+
+
 def arguments_of(cls: type[Task[Any]]) -> tuple[Argument, ...]:
     """What `run` of a class asks for, in its order.
 
@@ -495,7 +508,7 @@ def _restored(rows: Sequence[tuple[type[Task[Any]], dict[str, Any]]]) -> Task[An
     def known(item: Input[Any]) -> Input[Any]:
         assert isinstance(item, _Place)
         task = tasks[item.index]
-        return task if item.output is None else Part(task, item.output)
+        return task if item.output is None else part_of(task, item.output)
 
     for cls, values in rows:
         task = cls.__new__(cls)
