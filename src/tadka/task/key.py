@@ -162,6 +162,16 @@ def differences(before: KeyParts, now: KeyParts) -> list[str]:
     return told
 
 
+def field_differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
+    """What is different between two sets of fields: `["lr 0.1 -> 0.05"]`.
+
+    Args:
+        before: Values by name, as plain JSON.
+        now: Likewise.
+    """
+    return list(_of_values(before, now, {}))
+
+
 def _of_values(
     before: Mapping[str, Any], now: Mapping[str, Any], inputs: Mapping[str, str]
 ) -> Iterator[str]:

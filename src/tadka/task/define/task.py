@@ -2,6 +2,7 @@
 
 import hashlib
 import inspect
+import pkgutil
 import typing
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import MISSING, FrozenInstanceError
@@ -18,6 +19,7 @@ from tadka.task.define.declaration import (
     read_fields,
     read_outs,
 )
+from tadka.task.define.explanation import Explanation
 from tadka.task.define.field import Field, param
 from tadka.task.define.frozen import (
     Input,
@@ -36,6 +38,8 @@ from tadka.task.output.out import Check, Out, checks_of
 T_co = TypeVar("T_co", covariant=True)
 
 _LONGEST_REPR = 160  # letters
+# It stands above this module, which knows no store, and is needed by few who need tasks.
+_EXPLAIN = "tadka.task.plan:explain"
 # Attributes of a class that say nothing about how its result is made, or that keys have anyway.
 _NOT_CODE = frozenset(
     (
@@ -207,6 +211,18 @@ class Task(Input[T_co]):
         """
         for place, item in inputs_of(self):
             yield place, whole_of(item)
+
+    def explain(self, workspace: Any = None) -> Explanation:
+        """Whether the task runs if it is built now, and what changed since its last result.
+
+        Args:
+            workspace: As in `build`.
+
+        Raises:
+            DataError: The index cannot be read.
+        """
+        explain: Callable[..., Explanation] = pkgutil.resolve_name(_EXPLAIN)
+        return explain(self, workspace=workspace)
 
     def __getitem__(self, name: str) -> "Part[Any]":
         """One of several outputs, for a field of another task: `train["weights"]`."""
