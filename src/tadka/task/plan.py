@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tadka.task.build.force import Selector, forced_of, selectors_of
 from tadka.task.define.explanation import Explanation, Line, Status, table_of
 from tadka.task.define.frozen import Input, path_of
 from tadka.task.define.task import Task, inputs_of, whole_of
+from tadka.task.force import Forced, forced
 from tadka.task.graph import Graph, Node
 from tadka.task.key import KeyParts, differences, field_differences, parts_of
 from tadka.task.look.word import duration, many, moment, size
@@ -182,7 +182,7 @@ def plan(
     *,
     workspace: str | Path | Store | None = None,
     store: Store | None = None,
-    force: Selector | Iterable[Selector] = (),
+    force: Forced | Iterable[Forced] = (),
     on_code_change: OnCodeChange | None = None,
 ) -> Plan:
     """What a build of tasks would do now. Nothing runs and nothing is written.
@@ -204,10 +204,9 @@ def plan(
     given = [tasks] if isinstance(tasks, Input) else list(tasks)
     graph = Graph([whole_of(item) for item in given])
     mode = on_code_change or current().on_code_change or "rerun"
+    nodes = forced(graph, force)
     with opened(workspace if store is None else store) as used:
-        planner = _Planner(
-            graph, used if used.exists else None, chosen, forced_of(graph, selectors_of(force))
-        )
+        planner = _Planner(graph, used if used.exists else None, mode, nodes)
         return Plan(graph, {node.id: planner.step(node) for node in graph})
 
 
@@ -215,7 +214,7 @@ def explain(
     task: Task[Any],
     *,
     workspace: str | Path | Store | None = None,
-    force: Selector | Iterable[Selector] = (),
+    force: Forced | Iterable[Forced] = (),
     on_code_change: OnCodeChange | None = None,
 ) -> Explanation:
     """Whether a task runs if it is built now, and what changed since its last result.

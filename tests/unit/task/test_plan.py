@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 
 from tadka.core.error import ConfigError
-from tadka.task.build.force import below
 from tadka.task.code.digest import CodeHash
 from tadka.task.define.task import Task
+from tadka.task.force import below
 from tadka.task.lookup import Codes
 from tadka.task.plan import explain, plan
 from tadka.task.store.store import Store
@@ -171,6 +171,7 @@ def test_parts_of_tasks_are_inputs(store: Store) -> None:
         (Upper, {"Lines": "stored", "Upper": "runs"}),
         ("Lines", {"Lines": "runs", "Upper": "waits"}),
         (f"{Lines.__module__}.Lines", {"Lines": "runs", "Upper": "waits"}),
+        (f"Lines#{Lines().id[:6]}", {"Lines": "runs", "Upper": "waits"}),
         (Lines().id[:8], {"Lines": "runs", "Upper": "waits"}),
         (Lines(), {"Lines": "runs", "Upper": "waits"}),
         ([below(Lines)], {"Lines": "stored", "Upper": "runs"}),
@@ -205,7 +206,7 @@ def test_an_explanation_says_what_runs_and_against_what_it_is_compared(store: St
         f"Upper(lr=0.1, lines=Lines#{Lines().id[:6]})  #{task.id[:8]}",
         "runs if an input turns out different",
         "  input lines is made before",
-        "compared with the result made 2023-11-14 22:13:20 UTC by run abcdef012345 (500 ms, 8 B)",
+        "compared with the result made 2023-11-14 22:13:20 UTC by run abcdef (500 ms, 8 B)",
         "",
         "It needs 1 task: 1 to run.",
         f"  runs  Lines(number=1)  #{Lines().id[:8]}  code: function shop.helpers.clean is gone",
