@@ -40,6 +40,20 @@ def require(module: str, *, extra: str | None = None) -> ModuleType:
         raise MissingExtra(message, name=root) from error
 
 
+def loaded(module: str) -> ModuleType | None:
+    """The library `module` if it is imported already; if not, no value can be of its classes.
+
+    Args:
+        module: Import name.
+
+    Returns:
+        The imported module, or None where nothing has asked for it so far.
+    """
+    found = sys.modules.get(module)
+    is_half = getattr(getattr(found, "__spec__", None), "_initializing", False)
+    return None if is_half else found
+
+
 def on_demand(
     package: str, homes: Mapping[str, Sequence[str]]
 ) -> tuple[Callable[[str], Any], Callable[[], list[str]]]:

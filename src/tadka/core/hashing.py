@@ -14,15 +14,14 @@ import datetime as dt
 import hashlib
 import math
 import struct
-import sys
 from collections.abc import Iterable, Mapping
 from dataclasses import fields, is_dataclass
 from enum import Enum
 from pathlib import Path, PurePath
-from typing import TYPE_CHECKING, Any, TypeGuard
+from typing import TYPE_CHECKING, Any
 
 from tadka.core.error import ConfigError, DataError, NotFound
-from tadka.core.extra import require
+from tadka.core.extra import loaded, require
 
 if TYPE_CHECKING:
     import numpy as np
@@ -95,17 +94,6 @@ def _class_name(cls: type) -> bytes:
     return _record("str", _text(f"{cls.__module__}.{cls.__qualname__}"))
 
 
-def _is_of_numpy(value: object, kind: str) -> bool:
-    """Whether a value is one of numpy's, which is not loaded for the question."""
-    numpy = sys.modules.get("numpy")
-    return isinstance(value, getattr(numpy, kind, ()))
-
-
-def _is_array(value: object) -> "TypeGuard[np.ndarray[Any, Any]]":
-    """Whether a value is an array of numpy, and no masked one."""
-    return _is_of_numpy(value, "ndarray") and not isinstance(value, require("numpy.ma").MaskedArray)
-
-
 class _Walk:
     """One traversal: knows where it is, for messages, and which containers it is inside of."""
 
@@ -154,8 +142,9 @@ class _Walk:
     def _container(self, value: object) -> bytes:
         if id(value) in self._open:
             raise ConfigError(f"The container{self._where()} holds itself; it cannot be hashed.")
-        if _is_of_numpy(value, "generic"):
-            return _record("scalar", self._array(require("numpy").asarray(value)))
+        numpy = loaded("numpy")
+        if numpy and isinstance(value, numpy.generic):
+            return _record("scalar", self._array(numpy.asarray(value)))
         if is_dataclass(value) and not isinstance(value, type):
             chosen = [f.name for f in fields(value) if (f.compare if f.hash is None else f.hash)]
             parts = [
@@ -180,7 +169,11 @@ class _Walk:
                 for key, item in value.items()
             ]
             return _record("dict", b"".join(sorted(pairs)))
-        if _is_array(value):
+        if (
+            numpy
+            and isinstance(value, numpy.ndarray)
+            and not isinstance(value, numpy.ma.MaskedArray)
+        ):
             return _record("array", self._array(value))
         kind = f"{type(value).__module__}.{type(value).__qualname__}"
         raise ConfigError(

@@ -4,14 +4,15 @@ import io
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
-
-import numpy as np
+from typing import TYPE_CHECKING, Any, cast
 
 from tadka.core.error import DataError
-from tadka.core.extra import require
+from tadka.core.extra import loaded, require
 from tadka.storage.tabular import unreadable
 from tadka.task.output.out import SUFFIXES, Out
+
+if TYPE_CHECKING:
+    import numpy as np
 
 _MAGIC = {"png": b"\x89PNG\r\n\x1a\n", "jpg": b"\xff\xd8\xff"}
 
@@ -38,7 +39,7 @@ class Arrays:
         """
         if self.name == "npy":
             with target.open("wb") as file:
-                np.save(file, _checked("The array", value), allow_pickle=False)
+                require("numpy").save(file, _checked("The array", value), allow_pickle=False)
             return
         if not isinstance(value, Mapping):
             raise DataError(f"npz holds a dict of arrays; the value is {type(value).__name__!r}.")
@@ -49,7 +50,7 @@ class Arrays:
                 array = _checked(f"Array {name!r}", array)
                 entry = zipfile.ZipInfo(f"{name}.npy")  # dated 1980: the same bytes every time
                 with archive.open(entry, "w", force_zip64=True) as file:
-                    np.lib.format.write_array(file, array, allow_pickle=False)
+                    require("numpy.lib.format").write_array(file, array, allow_pickle=False)
 
     def read(self, target: Path, type_: Any, out: Out) -> Any:  # noqa: ARG002
         """The array, or the dict of them.
@@ -57,16 +58,18 @@ class Arrays:
         Raises:
             DataError: The file is damaged.
         """
+        numpy = require("numpy")
         try:
             with target.open("rb") as file:  # by itself, numpy leaves a damaged archive open
-                loaded = np.load(file, allow_pickle=False)
-                return loaded if isinstance(loaded, np.ndarray) else dict(loaded)
+                loaded = numpy.load(file, allow_pickle=False)
+                return loaded if isinstance(loaded, numpy.ndarray) else dict(loaded)
         except (ValueError, EOFError, OSError, KeyError, zipfile.BadZipFile) as error:
             raise unreadable(str(target), self.name, str(error)) from error
 
 
 def _checked(what: str, value: Any) -> "np.ndarray[Any, Any]":
-    if type(value) not in {np.ndarray, np.memmap}:  # a mask, or a class, would be lost
+    numpy = require("numpy")
+    if type(value) not in {numpy.ndarray, numpy.memmap}:  # a mask, or a class, would be lost
         raise DataError(
             f"{what} is {type(value).__name__!r}, which would not come back as such; it must be a "
             "plain numpy array. Convert it, or declare Out('pickle')."
@@ -76,7 +79,7 @@ def _checked(what: str, value: Any) -> "np.ndarray[Any, Any]":
             f"{what} of dtype {value.dtype} holds Python objects; it must hold numbers, booleans, "
             "times or text of fixed width. Convert it, or declare Out('pickle')."
         )
-    return np.asarray(value)
+    return cast("np.ndarray[Any, Any]", numpy.asarray(value))
 
 
 class Image:
@@ -112,7 +115,8 @@ class Image:
             metadata = {"metadata": {"Software": None}} if self.name == "png" else {}
             value.savefig(buffer, format=self.name, **metadata)
             return buffer.getvalue()
-        picture = self._from_array(value) if isinstance(value, np.ndarray) else value
+        numpy = loaded("numpy")
+        picture = self._from_array(value) if numpy and isinstance(value, numpy.ndarray) else value
         try:
             picture.save(buffer, format="JPEG" if self.name == "jpg" else "PNG")
         except (OSError, ValueError, KeyError, AttributeError) as error:
@@ -123,10 +127,10 @@ class Image:
 
     def _from_array(self, array: "np.ndarray[Any, Any]") -> Any:
         channels = (1,) if array.ndim == 2 else array.shape[2:]
-        is_grey16 = array.dtype == np.uint16 and array.ndim == 2 and self.name == "png"
+        is_grey16 = array.dtype == "uint16" and array.ndim == 2 and self.name == "png"
         accepted = (1, 2, 3, 4) if self.name == "png" else (1, 3)
-        is_bytes = array.dtype == np.uint8 and channels in {(n,) for n in accepted if n > 1}
-        if not (is_grey16 or is_bytes or (array.dtype == np.uint8 and array.ndim == 2)):
+        is_bytes = array.dtype == "uint8" and channels in {(n,) for n in accepted if n > 1}
+        if not (is_grey16 or is_bytes or (array.dtype == "uint8" and array.ndim == 2)):
             raise DataError(
                 f"An array of {array.dtype} with the shape {array.shape} cannot be kept as "
                 f"{self.name}; it must be uint8 of (height, width) or (height, width, channels)"
@@ -150,4 +154,5 @@ class Image:
             picture.load()
         except (OSError, ValueError, SyntaxError) as error:
             raise unreadable(str(target), self.name, str(error)) from error
-        return np.asarray(picture) if type_ is np.ndarray else picture
+        numpy = loaded("numpy")
+        return numpy.asarray(picture) if numpy and type_ is numpy.ndarray else picture

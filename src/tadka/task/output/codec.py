@@ -8,10 +8,8 @@ from pathlib import Path
 from typing import Any, Protocol
 from xml.etree.ElementTree import ElementTree
 
-import numpy as np
-
 from tadka.core.error import ConfigError, DataError
-from tadka.core.extra import require
+from tadka.core.extra import loaded, require
 from tadka.task.output.array import Arrays, Image
 from tadka.task.output.describe import Description, describe
 from tadka.task.output.frame import NAMES, collect, library_of
@@ -298,7 +296,9 @@ def _type_of(name: str) -> Any:
         module, _, class_name = name.partition(".")
         extra = "arrow" if module == "pyarrow" else module
         return getattr(require(module, extra=extra), class_name)
-    known = (str, bytes, list, np.ndarray, ElementTree)
+    if name == "numpy.ndarray":
+        return require("numpy").ndarray
+    known = (str, bytes, list, ElementTree)
     return next((type_ for type_ in known if _name(type_) == name), Any)
 
 
@@ -327,7 +327,14 @@ def _shape(type_: Any) -> str:
         if origin in classes:
             return shape
     if isinstance(origin, type):
-        if issubclass(origin, np.generic) and origin.__name__ not in {"void", "object_"}:
+        numpy = loaded("numpy")
+        if numpy and origin in {numpy.ndarray, numpy.memmap}:
+            return "array"
+        if (
+            numpy
+            and issubclass(origin, numpy.generic)
+            and origin.__name__ not in {"void", "object_"}
+        ):
             return "scalar"
         root, name = origin.__module__.partition(".")[0], origin.__name__
         if root == "PIL" or (root == "matplotlib" and name == "Figure"):
@@ -341,7 +348,6 @@ _CLASSES: Mapping[str, tuple[Any, ...]] = {
     "str": (str,),
     "bytes": (bytes,),
     "scalar": (int, float, bool, None, type(None)),
-    "array": (np.ndarray, np.memmap),
 }
 
 
@@ -377,10 +383,12 @@ def _is_instance(value: Any, wanted: type) -> bool:
         return seen == library or {seen, library} == {"polars", "lazy"}
     if wanted is float:
         return isinstance(value, float | int) and not isinstance(value, bool)
+    numpy = loaded("numpy")
     if wanted is int:
-        return isinstance(value, int | np.integer) and not isinstance(value, bool)
+        is_int = isinstance(value, int) and not isinstance(value, bool)
+        return is_int or bool(numpy and isinstance(value, numpy.integer))
     if wanted is bool:
-        return isinstance(value, bool | np.bool_)
+        return isinstance(value, bool) or bool(numpy and isinstance(value, numpy.bool_))
     return isinstance(value, wanted)
 
 

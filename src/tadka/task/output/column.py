@@ -13,9 +13,8 @@ import typing
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
-
 from tadka.core.error import ConfigError
+from tadka.core.extra import require
 
 _PYTHON: dict[Any, str] = {
     bool: "bool",
@@ -115,7 +114,7 @@ def kind_of(dtype: Any) -> Kind | None:
     root = _library(dtype)
     if root == "numpy":
         try:
-            return _of_name(np.dtype(dtype).name)
+            return _of_name(require("numpy").dtype(dtype).name)
         except TypeError:
             return None
     if root == "pandas":

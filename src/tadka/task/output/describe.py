@@ -5,13 +5,14 @@ import math
 import sys
 from collections.abc import Callable, Mapping, Sequence, Sized
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
-from tadka.core.extra import require
+from tadka.core.extra import loaded, require
 from tadka.task.output.column import kind_of
 from tadka.task.output.frame import collect, library_of
+
+if TYPE_CHECKING:
+    import numpy as np
 
 SAMPLE_ROWS = 4096
 _NUM_BINS = 20
@@ -67,7 +68,8 @@ def describe(value: Any, nulls: Sequence[int] | None = None) -> Description:
         return _polars(value)
     if library == "arrow":
         return _arrow(value)
-    if isinstance(value, np.ndarray):
+    numpy = loaded("numpy")
+    if numpy and isinstance(value, numpy.ndarray):
         return _array(value)
     num_rows = len(value) if isinstance(value, Sized) and not isinstance(value, str) else None
     is_flat = isinstance(value, str | bytes)
@@ -90,9 +92,10 @@ def _pandas(frame: Any, nulls: Sequence[int] | None) -> Description:
 
 
 def _pandas_column(column: Any, nulls: int | None) -> dict[str, Any]:
+    numpy = require("numpy")
     kind = column.dtype.kind
     is_number = kind in "iufb"
-    if is_number and isinstance(column.dtype, np.dtype):
+    if is_number and isinstance(column.dtype, numpy.dtype):
         found = _numbers(column.to_numpy())
     else:
         found = {"nulls": int(column.isna().sum()) if nulls is None else nulls}
@@ -106,7 +109,7 @@ def _pandas_column(column: Any, nulls: int | None) -> dict[str, Any]:
         distinct = int(present.nunique())
     except (TypeError, NotImplementedError):  # lists, dicts
         distinct = None
-    numbers = present.to_numpy(dtype=np.float64) if is_number else None
+    numbers = present.to_numpy(dtype=float) if is_number else None
     return found | _of_sample(len(sample), distinct, numbers)
 
 
@@ -126,7 +129,7 @@ def _polars_column(column: Any) -> dict[str, Any]:
         found["mean"] = _plain(column.mean())
     sample = column.gather_every(_step(len(column))) if len(column) else column
     present = sample.drop_nulls().to_list()
-    numbers = np.array(present, dtype=np.float64) if dtype.is_numeric() else None
+    numbers = require("numpy").array(present, dtype=float) if dtype.is_numeric() else None
     return found | _of_sample(len(sample), _distinct(present), numbers)
 
 
@@ -170,33 +173,35 @@ def _or_nothing(make: Callable[..., dict[str, Any]], *args: Any) -> dict[str, An
 
 
 def _array(array: "np.ndarray[Any, Any]") -> Description:
+    numpy = require("numpy")
     shape = ", ".join(map(str, array.shape))
     columns = {"": f"{array.dtype}[{shape}]"}
     statistics: dict[str, Mapping[str, Any]] = {}
     if array.dtype.kind in "iufb" and array.size:
         flat = array.reshape(-1)
-        sample = flat[:: _step(flat.size)].astype(np.float64)
+        sample = flat[:: _step(flat.size)].astype(float)
         statistics[""] = _numbers(flat) | _of_sample(
-            len(sample), len(np.unique(sample)), sample[~np.isnan(sample)]
+            len(sample), len(numpy.unique(sample)), sample[~numpy.isnan(sample)]
         )
     return Description(array.shape[0] if array.ndim else None, array.nbytes, columns, statistics)
 
 
 def _numbers(values: "np.ndarray[Any, Any]") -> dict[str, Any]:
     """Of all values; NaN counts as a null."""
+    numpy = require("numpy")
     if not len(values):
         return {"nulls": 0, "min": None, "max": None, "mean": None}
     low, high = values.min(), values.max()
     nulls = 0
-    if values.dtype.kind == "f" and np.isnan(low):  # only then is a second look needed
-        is_null = np.isnan(values)
+    if values.dtype.kind == "f" and numpy.isnan(low):  # only then is a second look needed
+        is_null = numpy.isnan(values)
         nulls = int(is_null.sum())
         values = values[~is_null]
         if not len(values):
             return {"nulls": nulls, "min": None, "max": None, "mean": None}
         low, high = values.min(), values.max()
-    with np.errstate(all="ignore"):
-        mean = values.mean(dtype=np.float64)
+    with numpy.errstate(all="ignore"):
+        mean = values.mean(dtype=float)
     return {"nulls": nulls, **_ends(low, high), "mean": _plain(mean)}
 
 
@@ -205,9 +210,10 @@ def _of_sample(
 ) -> dict[str, Any]:
     found: dict[str, Any] = {"sampled": num_rows, "distinct": distinct}
     if numbers is not None:
-        numbers = numbers[np.isfinite(numbers)]
-        if len(numbers) and np.isfinite(numbers.max() - numbers.min()):
-            counts, edges = np.histogram(numbers, bins=_NUM_BINS)
+        numpy = require("numpy")
+        numbers = numbers[numpy.isfinite(numbers)]
+        if len(numbers) and numpy.isfinite(numbers.max() - numbers.min()):
+            counts, edges = numpy.histogram(numbers, bins=_NUM_BINS)
             found["histogram"] = {"edges": edges.tolist(), "counts": counts.tolist()}
     return found
 
@@ -233,7 +239,8 @@ def _plain(value: Any) -> Any:
         return value.isoformat()
     if isinstance(value, dt.timedelta) and value == value:  # noqa: PLR0124 - NaT
         return value.total_seconds()
-    if isinstance(value, np.generic):
+    numpy = loaded("numpy")
+    if numpy and isinstance(value, numpy.generic):
         value = value.item()
     if isinstance(value, bool | int):
         return value

@@ -196,8 +196,7 @@ def _restore(frame: Any, place: int, note: str, table: "pa.Table") -> None:
 
 
 def _objects(column: "pa.ChunkedArray") -> Any:
-    np = require("numpy", extra="arrow")
-    array = np.empty(len(column), dtype=object)
+    array = require("numpy").empty(len(column), dtype=object)
     array[:] = column.to_pylist()
     return array
 

@@ -7,9 +7,8 @@ import zlib
 from pathlib import Path
 from typing import Any, Protocol
 
-import numpy as np
-
 from tadka.core.error import DataError
+from tadka.core.extra import loaded
 from tadka.storage.tabular import unreadable
 from tadka.task.output.out import SUFFIXES, Out
 from tadka.task.output.text import is_utf8, pack, unpack
@@ -114,7 +113,9 @@ def _plain(value: Any, place: str) -> Any:
             if type(key) is not str:
                 raise _not_plain(f"the key {key!r} of {place}", key)
         return {key: _plain(item, f"{place}[{key!r}]") for key, item in value.items()}
-    if isinstance(value, np.bool_ | np.integer | np.floating) and value.dtype.itemsize <= 8:
+    numpy = loaded("numpy")
+    numbers = (numpy.bool_, numpy.integer, numpy.floating) if numpy else ()
+    if isinstance(value, numbers) and value.dtype.itemsize <= 8:
         return value.item()
     raise _not_plain(place, value)
 

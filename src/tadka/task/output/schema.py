@@ -4,20 +4,21 @@ import datetime as dt
 import decimal
 import difflib
 from collections.abc import Sized
-from typing import Any, Protocol
-
-import numpy as np
+from typing import TYPE_CHECKING, Any, Protocol
 
 from tadka.core.error import DataError
-from tadka.core.extra import require
+from tadka.core.extra import loaded, require
 from tadka.task.output.column import Column, Kind, kind_of
 from tadka.task.output.frame import collect, library_of
 from tadka.task.output.out import Out
 
+if TYPE_CHECKING:
+    import numpy as np
+
 _CLASSES: dict[str, tuple[type, ...]] = {
-    "bool": (bool, np.bool_),
-    "int": (int, np.integer),
-    "float": (float, np.floating),
+    "bool": (bool,),
+    "int": (int,),
+    "float": (float,),
     "str": (str,),
     "bytes": (bytes,),
     "date": (dt.date,),
@@ -25,9 +26,11 @@ _CLASSES: dict[str, tuple[type, ...]] = {
     "duration": (dt.timedelta,),
     "time": (dt.time,),
     "decimal": (decimal.Decimal,),
-    "list": (list, np.ndarray),
+    "list": (list,),
     "struct": (dict,),
 }
+# classes of numpy that are none of Python
+_OF_NUMPY = {"bool": "bool_", "int": "integer", "float": "floating", "list": "ndarray"}
 # what pandas.api.types.infer_dtype says of a column of objects
 _INFERRED = {
     "string": "str",
@@ -182,7 +185,7 @@ class _Pandas:
             return _first_of_other_class(column, kind)
         if kind.family == "int" and column.dtype.kind == "f":
             values = column.to_numpy(dtype=float)
-            return _first(values != np.floor(values)) or 0
+            return _first(values != require("numpy").floor(values)) or 0
         return 0
 
     def value(self, name: str, row: int) -> Any:
@@ -269,7 +272,8 @@ class _Dicts:
         return Kind(families.pop() if len(families) == 1 else "object")
 
     def first_null(self, name: str) -> int | None:
-        return _first(np.array([value is None for value in self._values(name)], dtype=bool))
+        values = self._values(name)
+        return next((row for row, value in enumerate(values) if value is None), None)
 
     def first_other(self, name: str, kind: Kind) -> int:
         return _first_of_other_class(self._values(name), kind)
@@ -285,6 +289,10 @@ def _family(value: Any) -> str:
     for family, classes in _CLASSES.items():  # bool before int, so that True is no number
         if isinstance(value, classes):
             return "datetime" if isinstance(value, dt.datetime) else family
+    numpy = loaded("numpy")
+    for family, name in _OF_NUMPY.items() if numpy else ():
+        if isinstance(value, getattr(numpy, name)):
+            return family
     return "object"
 
 
