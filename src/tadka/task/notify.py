@@ -17,23 +17,14 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any, Literal, Protocol, get_args
+from typing import Any, get_args
 from urllib.parse import urlsplit
 
 from tadka.core.error import ConfigError
+from tadka.task.build.event import Event, EventKind
 from tadka.task.define.declaration import closest
 
-Kind = Literal[
-    "build started",
-    "started",
-    "hit",
-    "finished",
-    "retried",
-    "failed",
-    "skipped",
-    "build finished",
-]
-KINDS: tuple[str, ...] = get_args(Kind)
+KINDS: tuple[str, ...] = get_args(EventKind)
 
 _logger = logging.getLogger("tadka.task")
 
@@ -45,33 +36,14 @@ _PATIENCE_S = 10.0  # for what still waits when the program ends
 _LONGEST_TEXT = 3000  # letters
 
 
-class Event(Protocol):
-    """What of a build's event is used."""
-
-    @property
-    def kind(self) -> str: ...
-    @property
-    def run(self) -> str: ...
-    @property
-    def task(self) -> Any: ...
-    @property
-    def seconds(self) -> float | None: ...
-    @property
-    def error(self) -> str | None: ...
-    @property
-    def num_done(self) -> int: ...
-    @property
-    def num_tasks(self) -> int: ...
-
-
 class NotSent(Exception):
     """A message could not be sent; the text says why, without the address."""
 
 
 def notify(
-    to: str | Callable[[Any], object],
+    to: str | Callable[[Event], object],
     *,
-    on: Kind | Iterable[Kind] = ("failed", "build finished"),
+    on: EventKind | Iterable[EventKind] = ("failed", "build finished"),
 ) -> "Notifier":
     """What `build(on_event=...)` takes to tell somebody of a build.
 
@@ -114,9 +86,9 @@ class Notifier:
 
     def __init__(
         self,
-        send: Callable[[Any], object],
+        send: Callable[[Event], object],
         *,
-        on: Kind | Iterable[Kind] = ("failed", "build finished"),
+        on: EventKind | Iterable[EventKind] = ("failed", "build finished"),
         max_waiting: int = _MAX_WAITING,
     ) -> None:
         self._send = send
@@ -240,7 +212,7 @@ class Webhook:
         *,
         timeout_s: float = _TIMEOUT_S,
         pauses_s: Sequence[float] = _PAUSES_S,
-        body: Callable[[Any], dict[str, Any]] | None = None,
+        body: Callable[[Event], dict[str, Any]] | None = None,
     ) -> None:
         self._url = url
         self.host = _host_of(url)
@@ -363,7 +335,7 @@ def _host_of(url: str) -> str:
     return f"{parts.scheme}://{host}" + (f":{port}" if port is not None else "")
 
 
-def _name(send: Callable[[Any], object]) -> str:
+def _name(send: Callable[[Event], object]) -> str:
     if isinstance(send, Webhook):
         return send.host
     return str(getattr(send, "__qualname__", type(send).__qualname__))

@@ -6,28 +6,22 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 import pytest
 
 from tadka.core.error import ConfigError
+from tadka.task.build.event import Event
 from tadka.task.notify import KINDS, Notifier, NotSent, Webhook, notify, text_of
 from tests.unit.task.shop import Link
 
 SECRET = "T000/B000/s3cr3t"
 
 
-@dataclass
-class Event:
-    kind: str
-    run: str = "r1"
-    task: Any = None
-    seconds: float | None = None
-    error: str | None = None
-    num_done: int = 1
-    num_tasks: int = 3
+def event(kind: Any, **values: Any) -> Event:
+    return Event(kind, "r1", num_done=1, num_tasks=3, **values)
 
 
 @dataclass
@@ -94,9 +88,9 @@ def test_webhook_receives_json_with_text(receiver: Receiver) -> None:
     notifier = notify(receiver.url, on=["failed", "finished"])
     task = Link(number=3)
 
-    notifier(Event("started", task=task))
-    notifier(Event("finished", task=task, seconds=75.0))
-    notifier(Event("failed", task=task, error="ValueError: <b> & c"))
+    notifier(event("started", task=task))
+    notifier(event("finished", task=task, seconds=75.0))
+    notifier(event("failed", task=task, error="ValueError: <b> & c"))
     notifier.close()
 
     assert ["POST application/json"] * 2 == receiver.methods
@@ -110,7 +104,7 @@ def test_webhook_receives_json_with_text(receiver: Receiver) -> None:
 def test_body_can_be_another(receiver: Receiver) -> None:
     notifier = Notifier(hook(receiver, body=lambda event: {"kind": event.kind}), on="hit")
 
-    notifier(Event("hit"))
+    notifier(event("hit"))
     notifier.close()
 
     assert [{"kind": "hit"}] == receiver.bodies
@@ -123,7 +117,7 @@ def test_what_may_pass_is_tried_again(
     receiver.answers = [status, status]
     notifier = Notifier(hook(receiver), on="failed")
 
-    notifier(Event("failed"))
+    notifier(event("failed"))
     notifier.close()
 
     assert 3 == len(receiver.bodies)
@@ -138,9 +132,9 @@ def test_what_was_not_sent_is_warned_of_once_and_without_the_url(
     receiver.headers = {"Location": receiver.url}
     notifier = Notifier(hook(receiver), on="failed")
 
-    notifier(Event("failed"))
-    notifier(Event("failed"))
-    notifier(Event("build finished"))
+    notifier(event("failed"))
+    notifier(event("failed"))
+    notifier(event("build finished"))
     notifier.close()
     notifier.close()
 
@@ -161,7 +155,7 @@ def test_a_port_where_nobody_listens(caplog: pytest.LogCaptureFixture) -> None:
         port = free.getsockname()[1]
     notifier = Notifier(Webhook(f"http://127.0.0.1:{port}/{SECRET}", pauses_s=[0.0]), on="failed")
 
-    notifier(Event("failed"))
+    notifier(event("failed"))
     notifier.close()
 
     assert "Connection refused" in caplog.text
@@ -176,8 +170,8 @@ def test_a_server_that_does_not_answer_holds_nobody(
 
     began = time.monotonic()
     for _ in range(100):
-        notifier(Event("finished"))
-    notifier(Event("build finished"))
+        notifier(event("finished"))
+    notifier(event("build finished"))
     took_s = time.monotonic() - began
     notifier.close(timeout_s=0.05)
 
@@ -192,7 +186,7 @@ def test_an_answer_that_is_late_is_given_up(
     receiver.hold = threading.Event()
     notifier = Notifier(Webhook(receiver.url, timeout_s=0.05, pauses_s=()), on="failed")
 
-    notifier(Event("failed"))
+    notifier(event("failed"))
     notifier.close()
 
     assert "1 of 1 messages" in caplog.text
@@ -209,7 +203,7 @@ def test_a_function_is_called_in_order_and_may_raise(caplog: pytest.LogCaptureFi
 
     notifier = notify(tell, on=["started", "failed", "finished", "build finished"])
     for kind in ("started", "hit", "failed", "finished", "build finished"):
-        notifier(Event(kind))
+        notifier(event(kind))
     notifier.close()
 
     assert ["started", "failed", "finished", "build finished"] == seen
@@ -224,7 +218,7 @@ def test_one_notifier_serves_several_builds_and_leaves_no_thread() -> None:
     notifier = notify(lambda event: seen.append(event.run), on="build finished")
 
     for number in range(20):
-        notifier(Event("build finished", run=str(number)))
+        notifier(replace(event("build finished"), run=str(number)))
     notifier.close()
     for thread in set(threading.enumerate()) - before:
         thread.join(30)
@@ -235,11 +229,10 @@ def test_one_notifier_serves_several_builds_and_leaves_no_thread() -> None:
 
 def test_a_program_that_ends_waits_for_its_messages(receiver: Receiver) -> None:
     code = (
-        "from types import SimpleNamespace as E\n"
+        "from tadka.task.build.event import Event\n"
         "from tadka.task.notify import notify\n"
         f"hook = notify({receiver.url!r})\n"
-        "hook(E(kind='build finished', run='r', task=None, seconds=1.0, error=None, num_done=2, "
-        "num_tasks=2))\n"
+        "hook(Event('build finished', 'r', seconds=1.0, num_done=2, num_tasks=2))\n"
     )
 
     subprocess.run([sys.executable, "-c", code], check=True, timeout=60)
@@ -298,7 +291,7 @@ def test_something_that_cannot_be_called_is_refused() -> None:
 def test_every_event_has_a_text(kind: str) -> None:
     task = None if kind.startswith("build") else Link(number=1)
 
-    text = text_of(Event(kind, task=task, seconds=0.5, error="ValueError: " + "x" * 9000))
+    text = text_of(event(kind, task=task, seconds=0.5, error="ValueError: " + "x" * 9000))
 
     assert ("Build r1" if task is None else "Link(number=1") in text
     assert len(text) <= 3000
@@ -308,4 +301,4 @@ def test_not_sent_is_raised_by_the_webhook_itself(receiver: Receiver) -> None:
     receiver.answers = [400]
 
     with pytest.raises(NotSent, match="400 Bad Request"):
-        hook(receiver)(Event("failed"))
+        hook(receiver)(event("failed"))
