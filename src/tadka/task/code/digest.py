@@ -13,7 +13,7 @@ which have their own place in a key or none.
 """
 
 import hashlib
-import importlib
+import importlib.util
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -23,6 +23,7 @@ from pathlib import Path
 from types import BuiltinFunctionType, FunctionType, MethodType, ModuleType
 from typing import Any
 
+from tadka.core.extra import require
 from tadka.core.hashing import digest_file
 from tadka.task.code.form import form_of_class, form_of_function
 from tadka.task.code.normal import Chain, Form, Import, form_of
@@ -245,10 +246,9 @@ class _Walk:
         if issubclass(cls, Enum):
             for member in cls.__members__.values():
                 words.append(f"{member.name}={self._words.word(member._value_)}")
-        for name in self._words.attributes(cls, form.names if form else None):
-            if name not in left_out:
-                made_by = form.values.get(name) if form else None
-                words.append(f"{name}={self._attribute(cls, name, made_by, namespace)}")
+        for name in self._words.attributes(cls, form.names if form else None, left_out):
+            made_by = form.values.get(name) if form else None
+            words.append(f"{name}={self._attribute(cls, name, made_by, namespace)}")
         self._add("class", label, words)
 
     def _attribute(
@@ -333,7 +333,7 @@ class _Walk:
         if module is None and (wanted.level or self.project.owns(wanted.module)):
             try:
                 name = "." * wanted.level + wanted.module
-                module = importlib.import_module(name, namespace.get("__package__"))
+                module = require(importlib.util.resolve_name(name, namespace.get("__package__")))
             except Exception:  # noqa: BLE001 - as an import fails, which is the function's to catch
                 return "missing"
         if module is None or not self.project.owns(module.__name__):
@@ -365,7 +365,7 @@ def _attribute(module: ModuleType, name: str) -> Any:
         return getattr(module, name)
     except Exception:  # noqa: BLE001 - a module's own __getattr__ may raise anything
         try:
-            return importlib.import_module(f"{module.__name__}.{name}")
+            return require(f"{module.__name__}.{name}")
         except Exception:  # noqa: BLE001 - likewise, of the module's own code
             return _MISSING
 

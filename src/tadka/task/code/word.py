@@ -2,7 +2,7 @@
 
 import datetime as dt
 from collections import deque
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Container, Iterable, Mapping
 from enum import Enum
 from functools import cached_property, partial, partialmethod, singledispatchmethod
 from pathlib import PurePath
@@ -115,28 +115,34 @@ class Words:
                 words.append(f"closure {self._cell(cells[name], is_changed=name in form.changed)}")
         return words
 
-    def attributes(self, cls: type, names: Iterable[str] | None) -> list[str]:
+    def attributes(
+        self, cls: type, names: Iterable[str] | None, left_out: Container[str] = ()
+    ) -> list[str]:
         """The attributes of a class that its author made, sorted.
 
         Args:
             cls: The class.
             names: What its body binds, None if that is not known.
+            left_out: Names that do not count, whose values are not looked at.
         """
         made = vars(cls)
         fields = field_names(cls)
         found = set(names or ())
         if issubclass(cls, Enum):
-            return sorted(found - cls.__members__.keys())
+            found -= cls.__members__.keys()
+            return sorted(name for name in found if name not in left_out)
         for name, value in made.items():
             is_code = isinstance(value, FunctionType | classmethod | staticmethod | property)
             is_private = name.startswith("__") if names is None else name.startswith("_")
-            if name in found or (is_private and not (is_code and names is None)):
+            if name in found or name in left_out:
+                continue
+            if is_private and not (is_code and names is None):
                 continue
             if fields and (name in _GENERATED or is_slot(value)):
                 continue
             if names is None or self._is_clear(value):
                 found.add(name)
-        return sorted(found)
+        return sorted(name for name in found if name not in left_out)
 
     def is_plain(self, word: str) -> bool:
         """Whether a word is no more than a name."""
@@ -333,8 +339,12 @@ class Words:
         return f"opaque {_external(kind.__module__, kind.__qualname__)}"
 
     def _is_clear(self, value: object) -> bool:
-        """Whether nothing in a value is out of sight."""
-        return not self.look(value)[1]
+        """Whether nothing in a value is out of sight; what it holds is not followed."""
+        follow, self._follow = self._follow, lambda _: None
+        try:
+            return not self.look(value)[1]
+        finally:
+            self._follow = follow
 
 
 def _module_of(function: FunctionType) -> object:

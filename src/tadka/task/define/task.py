@@ -43,6 +43,13 @@ _EXPLAIN = "tadka.task.plan:explain"
 # Attributes of a class that say nothing about how its result is made, or that keys have anyway.
 _NOT_CODE = frozenset(
     (
+        "_arguments",
+        "_declared",
+        "_head",
+        "_is_abstract",
+        "_path",
+        "_significant",
+        "_with_tasks",
         "checks",
         "code_files",
         "fields",
