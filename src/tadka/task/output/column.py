@@ -125,6 +125,8 @@ def kind_of(dtype: Any) -> Kind | None:
         is_number = kind.family in {"int", "float"}
         return Kind(kind.family, kind.detail.lower()) if is_number else kind
     if root == "pyarrow":
+        if str(dtype) == "float":  # what Arrow calls float32
+            return Kind("float", "float32")
         return _of_name(str(dtype)) or Kind("object", str(dtype))
     return None
 

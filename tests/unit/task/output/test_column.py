@@ -43,6 +43,7 @@ from tadka.task.output.column import Column, Kind, kind_of
         (pa.list_(pa.int64()), "list<item: int64>"),
         (pa.decimal128(10, 2), "decimal[10, 2]"),
         (pa.float16(), "float16"),
+        (pa.float32(), "float32"),
     ],
 )
 def test_a_type_has_one_text_however_it_is_written(declared: Any, text: str) -> None:
