@@ -1,0 +1,73 @@
+"""Tasks whose results are kept: written once, made again only when what made them changed.
+
+Start with `Task`, `Out` and `build`; `plan` and `explain` say what would run and why.
+"""
+
+from typing import TYPE_CHECKING
+
+from tadka.core.extra import on_demand
+
+if TYPE_CHECKING:
+    from tadka.task.build.build import Build
+    from tadka.task.build.event import Event
+    from tadka.task.build.report import BuildError, Report, Result
+    from tadka.task.define.explanation import Explanation
+    from tadka.task.define.field import param
+    from tadka.task.define.run import Run
+    from tadka.task.define.task import Part, Task
+    from tadka.task.force import below
+    from tadka.task.gokart import from_gokart
+    from tadka.task.history import get, load, ls
+    from tadka.task.notify import notify
+    from tadka.task.output.out import Out, check
+    from tadka.task.plan import Plan, explain, plan
+    from tadka.task.settings import Settings, load_settings
+    from tadka.task.store.store import Store
+else:
+    __getattr__, __dir__ = on_demand(
+        __name__,
+        {
+            "build.build": ["Build"],
+            "build.event": ["Event"],
+            "build.report": ["BuildError", "Report", "Result"],
+            "define.explanation": ["Explanation"],
+            "define.field": ["param"],
+            "define.run": ["Run"],
+            "define.task": ["Part", "Task"],
+            "force": ["below"],
+            "gokart": ["from_gokart"],
+            "history": ["get", "load", "ls"],
+            "notify": ["notify"],
+            "output.out": ["Out", "check"],
+            "plan": ["Plan", "explain", "plan"],
+            "settings": ["Settings", "load_settings"],
+            "store.store": ["Store"],
+        },
+    )
+
+__all__ = [
+    "Build",
+    "BuildError",
+    "Event",
+    "Explanation",
+    "Out",
+    "Part",
+    "Plan",
+    "Report",
+    "Result",
+    "Run",
+    "Settings",
+    "Store",
+    "Task",
+    "below",
+    "check",
+    "explain",
+    "from_gokart",
+    "get",
+    "load",
+    "load_settings",
+    "ls",
+    "notify",
+    "param",
+    "plan",
+]
