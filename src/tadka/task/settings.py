@@ -25,10 +25,8 @@ from types import MappingProxyType
 from typing import Any, Literal, get_args
 from weakref import WeakKeyDictionary
 
-import yaml
-
-from tadka.core.document import read_yaml
 from tadka.core.error import ConfigError, NotFound
+from tadka.core.extra import require
 from tadka.task.define.declaration import closest
 from tadka.task.define.field import Field
 from tadka.task.define.frozen import path_of
@@ -333,16 +331,25 @@ def _find() -> Path | None:
     return Path(found[0]) if found else None
 
 
+def _yaml(text: str) -> Any:
+    """The value of a document; the library is slow to load, and most projects need none of it."""
+    document = require("tadka.core.document")
+    try:
+        return document.read_yaml(text)
+    except require("yaml").YAMLError as error:
+        raise ValueError(str(error)) from error
+
+
 def _read(file: Path, name: str) -> dict[str, Any]:
     try:
         text = file.expanduser().read_text(encoding="utf-8")
         is_toml = file.suffix == ".toml"
-        data = tomllib.loads(text) if is_toml else read_yaml(text)
+        data = tomllib.loads(text) if is_toml else _yaml(text)
     except FileNotFoundError as error:
         raise NotFound(f"{name} do not exist. Check the path.") from error
     except OSError as error:
         raise ConfigError(f"{name} cannot be read: {error.strerror}.") from error
-    except (tomllib.TOMLDecodeError, yaml.YAMLError, UnicodeError) as error:
+    except ValueError as error:  # of TOML, YAML or UTF-8
         reason = " ".join(str(error).split()).rstrip(".")
         kind = "TOML" if file.suffix == ".toml" else "YAML"
         raise ConfigError(f"{name} is not {kind}: {reason}.") from error

@@ -5,9 +5,8 @@ import pickle
 import pickletools
 from typing import Any, ClassVar
 
-import cloudpickle
-
 from tadka.core.error import DataError
+from tadka.core.extra import require
 from tadka.task.output.out import Out
 
 _SORTED_BYTES = 4 << 20  # sets are sorted in pickles up to this size, arrays not counted
@@ -25,7 +24,7 @@ class Pickle:
             data = pickle.dumps(value, protocol=5)
         except Exception as error:  # noqa: BLE001 - whatever the object's own methods raise
             try:
-                return bytes(cloudpickle.dumps(value, protocol=5))
+                return bytes(require("cloudpickle").dumps(value, protocol=5))
             except Exception:  # noqa: BLE001 - the same
                 raise DataError(
                     f"A {type(value).__name__!r} cannot be pickled: {error}. Return plain data, or "
