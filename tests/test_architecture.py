@@ -20,7 +20,7 @@ PACKAGES = {name for name, file in MODULES.items() if file.name == "__init__.py"
 ROOMS = source.rooms()
 
 # Import name of every library that only an extra brings.
-OF_EXTRAS = {"mpi4py", "pyarrow", "s3fs", "torch", "zmq"}
+OF_EXTRAS = {"PIL", "mpi4py", "polars", "pyarrow", "s3fs", "torch", "zmq"}
 # A room that is nothing without its extra may import it at the top; scripts/bare_install.py then
 # wants MissingExtra from importing that room.
 OWN_EXTRA = {"demo": {"pyarrow", "zmq"}, "stream": {"pyarrow", "zmq"}}
