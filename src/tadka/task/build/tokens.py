@@ -68,9 +68,15 @@ class Tokens:
             capacity.workers,
         )
         self._used = [0.0, 0.0, 0.0, 0.0]
-        # The job that is waited for, and what has begun since that could run beside it.
+        self._running: dict[int, Resources] = {}
+        # The job that is waited for, and those that have begun since, which could run beside it.
         self._awaited: Resources | None = None
-        self._beside: list[Resources] = []
+        self._beside: set[int] = set()
+
+    @property
+    def num_running(self) -> int:
+        """Jobs that have begun and not ended."""
+        return len(self._running)
 
     def check(self, task: Task[Any]) -> None:
         """Says what can never run here.
@@ -129,30 +135,31 @@ class Tokens:
             elif awaited is None:
                 awaited = needs
                 if awaited != self._awaited:
-                    self._awaited, self._beside = awaited, []
+                    self._awaited, self._beside = awaited, set()
         return None
 
-    def take(self, needs: Resources) -> None:
+    def take(self, number: int, needs: Resources) -> None:
         """A job begins.
 
         Args:
+            number: Of the job.
             needs: What it uses until `give`.
         """
+        self._running[number] = needs
         self._add(needs, 1)
         if needs == self._awaited:
-            self._awaited, self._beside = None, []
+            self._awaited, self._beside = None, set()
         elif self._awaited is not None:
-            self._beside.append(needs)
+            self._beside.add(number)
 
-    def give(self, needs: Resources) -> None:
+    def give(self, number: int) -> None:
         """A job has ended.
 
         Args:
-            needs: As they were taken.
+            number: Of the job.
         """
-        self._add(needs, -1)
-        if needs in self._beside:
-            self._beside.remove(needs)
+        self._add(self._running.pop(number), -1)
+        self._beside.discard(number)
 
     def _add(self, needs: Resources, sign: int) -> None:
         for place, amount in enumerate(_amounts(needs)):
@@ -177,8 +184,8 @@ class Tokens:
         if any(is_short and not amount for is_short, amount in zip(lacks, amounts, strict=True)):
             return True  # the larger one waits for something else
         beside = list(amounts)
-        for other in self._beside:
-            for place, amount in enumerate(_amounts(other)):
+        for number in self._beside:
+            for place, amount in enumerate(_amounts(self._running[number])):
                 beside[place] += amount
         return all(
             other + amount <= most + _ROUNDING

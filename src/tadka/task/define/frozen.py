@@ -142,6 +142,21 @@ def path_of(cls: type) -> str:
     return f"{module}.{cls.__qualname__}"
 
 
+def name_main(name: str) -> None:
+    """Says what module the program is, to a process that runs parts of another's program.
+
+    Args:
+        name: As `main_name` gave it there.
+    """
+    global _main_name
+    _main_name = name
+
+
+def main_name() -> str:
+    """The name under which the program that runs would be imported; `"__main__"` of a notebook."""
+    return _main_module("__main__")
+
+
 def ordered(
     roots: Iterable[N], needs: Callable[[N], Iterable[N]], key: Callable[[N], Hashable]
 ) -> Iterator[N]:
@@ -197,7 +212,12 @@ def _cycle(is_open: dict[Hashable, Any], name: Hashable) -> ConfigError:
     )
 
 
+_main_name: str | None = None
+
+
 def _main_module(module: str) -> str:
+    if _main_name is not None:
+        return _main_name
     started = sys.modules.get(module)
     spec = getattr(started, "__spec__", None)
     if spec is not None:  # python -m
