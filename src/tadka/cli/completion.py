@@ -22,7 +22,7 @@ _BASES = {"dataset": "Dataset", "features": "Features", "task": "Task"}
 _CLASSES = frozenset({"--force"})
 """Options whose values are names of classes."""
 
-app = typer.Typer(name="completion", rich_markup_mode=None)
+app = typer.Typer(name="completion", rich_markup_mode=None, add_completion=False)
 
 
 class Shell(StrEnum):

@@ -29,7 +29,7 @@ _FILES = {
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9]*([._-][A-Za-z0-9]+)*")
 _TAKEN = frozenset({"tadka", "tests", "test", "workspace", "numpy", "pytest", "build", "dist"})
 
-app = typer.Typer(name="new", rich_markup_mode=None)
+app = typer.Typer(name="new", rich_markup_mode=None, add_completion=False)
 
 
 def names_of(folder: Path) -> tuple[str, str]:

@@ -192,7 +192,7 @@ def test_variables_stand_for_their_values(folder: Path, monkeypatch: pytest.Monk
     assert 7 == current().workers
     task = Alder()
     assert (7, 7.5, "${ROOT} /data $ROOT") == (task.count, task.share, task.text)
-    assert (dt.date(2026, 1, 2),) == task.days
+    assert [dt.date(2026, 1, 2)] == [*task.days]
     assert {"/data", "a"} == task.tags
 
 
@@ -255,9 +255,9 @@ def test_values_are_as_files_have_them(folder: Path) -> None:
     assert dt.datetime(2026, 2, 3, 4, 5, 6) == task.at  # noqa: DTZ001
     assert dt.timedelta(days=1, hours=12) == task.span
     assert Mode.SLOW == task.mode
-    assert (Mode.FAST, Mode.SLOW) == task.modes
+    assert [Mode.FAST, Mode.SLOW] == [*task.modes]
     assert {"a", "b"} == task.tags
-    assert (dt.date(2026, 2, 3), dt.date(2026, 2, 4)) == task.days
+    assert [dt.date(2026, 2, 3), dt.date(2026, 2, 4)] == [*task.days]
     assert Point(1.0, dt.date(2026, 2, 3)) == task.point
     assert (Path("/x"), 1.0) == (task.path, task.share)
 
