@@ -379,7 +379,8 @@ def plain_fields(task: Task[Any]) -> dict[str, Any]:
 
 def _parts(entry: Entry) -> KeyParts | None:
     """What a result was made from; None of one that was taken over from elsewhere."""
-    return KeyParts.from_json(entry.parts) if "values" in entry.parts else None
+    parts = dict(entry.parts)  # of the index, which reads them now
+    return KeyParts.from_json(parts) if "values" in parts else None
 
 
 def _waiting(places: Sequence[str]) -> Iterator[str]:
