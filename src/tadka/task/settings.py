@@ -254,7 +254,7 @@ def use(settings: Settings | None) -> None:
     global _current
     _current = settings
     if settings is None:
-        set_settings(_found)
+        set_settings(defaults_of)
     else:
         set_settings(_Cached(settings.fields_of) if settings.tasks else None)
 
@@ -270,6 +270,18 @@ def current() -> Settings:
         use(load_settings())
     assert _current is not None
     return _current
+
+
+def defaults_of(cls: type[Task[Any]]) -> Mapping[str, Any]:
+    """Values of a class's fields by the settings of this process.
+
+    Args:
+        cls: A class of tasks.
+
+    Raises:
+        ConfigError: The settings, or the sections for the class, are wrong.
+    """
+    return current().fields_of(cls)
 
 
 def open_store(workspace: str | Path | Store | None = None) -> Store:
@@ -311,11 +323,6 @@ class _Cached:
         if found is None:
             found = self._known[cls] = self._fields_of(cls)
         return found
-
-
-def _found(cls: type[Task[Any]]) -> Mapping[str, Any]:
-    """Until settings were needed: reads the file, after which `use` has put its own in place."""
-    return current().fields_of(cls)
 
 
 def _find() -> Path | None:

@@ -1,5 +1,8 @@
 import datetime as dt
+import os
 import pickle
+import subprocess
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import Enum
@@ -13,6 +16,7 @@ from tadka.task import settings as module
 from tadka.task.define.field import param
 from tadka.task.define.task import Task
 from tadka.task.settings import Settings, current, load_settings, open_store, use
+from tests import source
 
 HERE = __name__
 
@@ -366,7 +370,6 @@ def test_a_class_has_one_section() -> None:
 def test_a_class_that_its_module_has_not_is_refused_when_the_module_is_used(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    import sys
     import types
     from importlib.machinery import ModuleSpec
 
@@ -421,3 +424,25 @@ def test_settings_travel_to_another_process() -> None:
     settings = Settings(tasks={"Beech": {"rate": 0.5}}, workers=2)
 
     assert settings == pickle.loads(pickle.dumps(settings))
+
+
+def test_a_program_that_only_makes_tasks_has_settings(folder: Path) -> None:
+    write(folder, "[tasks.Ash]\nsize = 5\n")
+    write(
+        folder,
+        "from tadka.task import Task\n"
+        "class Ash(Task[int]):\n"
+        "    size: int = 1\n"
+        "    def run(self) -> int: ...\n"
+        "print(Ash().size, Ash(size=2).size)\n",
+        "program.py",
+    )
+    done = subprocess.run(
+        [sys.executable, "program.py"],
+        env={**os.environ, "PYTHONPATH": str(source.SOURCE)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    assert ("5 2\n", "") == (done.stdout, done.stderr)

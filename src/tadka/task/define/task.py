@@ -38,8 +38,9 @@ from tadka.task.output.out import Check, Out, checks_of
 T_co = TypeVar("T_co", covariant=True)
 
 _LONGEST_REPR = 160  # letters
-# It stands above this module, which knows no store, and is needed by few who need tasks.
+# They stand above this module, which knows no store, and are needed by few who need tasks.
 _EXPLAIN = "tadka.task.plan:explain"
+_DEFAULTS = "tadka.task.settings:defaults_of"
 # Attributes of a class that say nothing about how its result is made, or that keys have anyway.
 _NOT_CODE = frozenset(
     (
@@ -64,8 +65,15 @@ _NOT_CODE = frozenset(
     )
 )
 
+
+def _first(cls: type["Task[Any]"]) -> Mapping[str, Any]:
+    """The settings of the project, which are looked for when a task first asks for a default."""
+    defaults: Callable[..., Mapping[str, Any]] = pkgutil.resolve_name(_DEFAULTS)
+    return defaults(cls)
+
+
 # Values of fields that stand above a class's own defaults and below what a call gives.
-_settings: Callable[[type["Task[Any]"]], Mapping[str, Any]] | None = None
+_settings: Callable[[type["Task[Any]"]], Mapping[str, Any]] | None = _first
 
 
 @dataclass_transform(kw_only_default=True, frozen_default=True, field_specifiers=(param,))
