@@ -9,7 +9,7 @@ from typing import Any, Literal
 from tadka.task.code.digest import CodeHash, code_of
 from tadka.task.define.frozen import Input
 from tadka.task.define.task import Part, Task, type_of_output, whole_of
-from tadka.task.key import KeyParts, code_of_tasks, parts_of
+from tadka.task.key import KeyParts, code_of_tasks, differences, parts_of
 from tadka.task.output.codec import codec_of
 from tadka.task.store.row import Entry, Output
 from tadka.task.store.store import Store
@@ -112,11 +112,27 @@ def lookup(
     Raises:
         DataError: The index cannot be read.
     """
-    cls = type(task)
-    parts = parts_of(task, codes.of(cls), contents)
+    parts = parts_of(task, codes.of(type(task)), contents)
+    return find(task, parts, store, on_code_change)
+
+
+def find(
+    task: Task[Any], parts: KeyParts, store: Store, on_code_change: OnCodeChange = "rerun"
+) -> Found:
+    """As `lookup`, where it is known what the result depends on.
+
+    Args:
+        task: It.
+        parts: What its result depends on.
+        store: Where results are.
+        on_code_change: As in `lookup`.
+
+    Raises:
+        DataError: The index cannot be read.
+    """
     key = parts.key
     entry = store.hit(key)
-    if entry is None and (cls.on_code_change or on_code_change) != "rerun":
+    if entry is None and (type(task).on_code_change or on_code_change) != "rerun":
         other = _of_other_code(task, parts, store)
         if other is not None:
             return Found(parts, key, other, is_other_code=True)
@@ -131,3 +147,19 @@ def _of_other_code(task: Task[Any], parts: KeyParts, store: Store) -> Entry | No
     before = KeyParts.from_json(newest.parts)
     before = dataclasses.replace(before, code=parts.code, code_parts=parts.code_parts)
     return store.hit(newest.key) if before.key == parts.key else None
+
+
+def reasons_of(found: Found, newest: Entry | None) -> tuple[str, ...]:
+    """Why a task runs, for people.
+
+    Args:
+        found: Of `lookup`.
+        newest: The newest result of the task, whatever it was made from.
+    """
+    if newest is None:
+        return ("never built",)
+    if newest.key == found.key:
+        return ("its output is gone, or damaged",)
+    if "values" not in newest.parts:
+        return ("its result was not made by tadka",)
+    return tuple(differences(KeyParts.from_json(newest.parts), found.parts)) or ("forced",)

@@ -3,7 +3,7 @@
 import hashlib
 import json
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 
@@ -122,7 +122,7 @@ class Execution:
         run: Id of the run.
         task: Path of the class.
         task_id: What the task is.
-        status: "ran", "hit", "failed", "skipped" or "lost".
+        status: "ran", "failed", "retried" or "skipped"; hits are only counted.
         started_at: Seconds since 1970.
         seconds: That it took.
         key: Of the result; None where it was not known yet.
@@ -131,6 +131,8 @@ class Execution:
         error: Why it failed.
         log: Path of what it printed, below the workspace.
         metrics: What the task logged.
+        details: What else is to be said, as JSON: `plots` for the card, `warnings`, the `kind` of
+            a failure.
     """
 
     run: str
@@ -145,10 +147,11 @@ class Execution:
     error: str | None = None
     log: str | None = None
     metrics: Mapping[str, Any] = field(default_factory=dict)
+    details: Mapping[str, Any] = field(default_factory=dict)
 
     def to_json(self) -> dict[str, Any]:
         """What `from_json` makes the same execution of."""
-        return {**asdict(self), "metrics": dict(self.metrics)}
+        return {**self.__dict__, "metrics": dict(self.metrics), "details": dict(self.details)}
 
     @classmethod
     def from_json(cls, found: Mapping[str, Any]) -> "Execution":
@@ -167,7 +170,7 @@ class RunRow:
         started_at: Seconds since 1970.
         environment: Id of its environment.
         ended_at: Seconds since 1970; None while it runs, or where it was killed.
-        status: "running", "ok" or "failed".
+        status: "running", "ok", "failed" or "interrupted".
         details: Counts and what else is to be said, as JSON.
     """
 
@@ -182,7 +185,7 @@ class RunRow:
 
     def to_json(self) -> dict[str, Any]:
         """What `from_json` makes the same run of."""
-        return {**asdict(self), "details": dict(self.details)}
+        return {**self.__dict__, "details": dict(self.details)}
 
     @classmethod
     def from_json(cls, found: Mapping[str, Any]) -> "RunRow":
