@@ -78,11 +78,13 @@ def serve(orders: Orders) -> None:
     name_main(orders.main_name)
     use(orders.settings)
     connection.send_bytes(encode(orders.number))
+    folder = Path.cwd()
     while True:
         try:
             number, data = pickle.loads(connection.recv_bytes())
         except EOFError:
             return
+        os.chdir(folder)  # the job before may have gone elsewhere
         with main:
             message = _answer(number, data, orders.store)
         connection.send_bytes(message)

@@ -7,8 +7,8 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from tadka.core.error import ConfigError
+from tadka.core.extra import require
 from tadka.core.resource import Resources, format_bytes
-from tadka.launch import available_bytes, num_gpus
 from tadka.task.define.task import Task
 
 _GROWTH = 2
@@ -39,11 +39,12 @@ class Capacity:
             workers: Jobs at a time; more than there are cores may share them. None is one for each
                 core.
         """
+        launch = require("tadka.launch")  # a build without processes has no use for it
         num_cores = len(os.sched_getaffinity(0))
         return cls(
             cpu=max(num_cores, workers or 0),
-            memory_bytes=available_bytes(),
-            gpu=num_gpus(),
+            memory_bytes=launch.available_bytes(),
+            gpu=launch.num_gpus(),
             workers=num_cores if workers is None else workers,
         )
 
@@ -199,7 +200,13 @@ def needs_process(resources: Resources) -> bool:
     Args:
         resources: Of its task.
     """
-    return bool(resources.memory is not None or resources.gpu or resources.timeout_s)
+    return (
+        resources.memory is not None
+        or resources.gpu > 0
+        or resources.timeout_s is not None
+        or resources.replicas > 1  # which `Tokens.check` refuses, as it does images
+        or resources.image is not None
+    )
 
 
 def grown(resources: Resources, attempt: int, most_bytes: int | None = None) -> Resources:
@@ -215,7 +222,7 @@ def grown(resources: Resources, attempt: int, most_bytes: int | None = None) -> 
     """
     if resources.memory_bytes is None or attempt <= 0:
         return resources
-    most = available_bytes() if most_bytes is None else most_bytes
+    most = require("tadka.launch").available_bytes() if most_bytes is None else most_bytes
     wanted = resources.memory_bytes * _GROWTH**attempt
     return replace(resources, memory=max(resources.memory_bytes, min(wanted, most)))
 

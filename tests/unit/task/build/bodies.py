@@ -68,6 +68,16 @@ class Meeting(Task[int]):
             return len(file.read()) if self.is_reader else file.write("hello")
 
 
+class Moves(Task[str]):
+    folder: Path
+    number: int = 0
+
+    def run(self) -> str:
+        before = str(Path.cwd())
+        os.chdir(self.folder)
+        return before
+
+
 class Ends(Task[int]):
     """Ends its process, one way or another."""
 

@@ -228,5 +228,5 @@ class TestGrown:
 
 def test_limits_need_a_process() -> None:
     assert not needs_process(Resources(cpu=4))
-    for resources in (Resources(memory="1G"), Resources(gpu=1), Resources(timeout_s=1)):
-        assert needs_process(resources)
+    limits = ({"memory": "1G"}, {"gpu": 1}, {"timeout_s": 1}, {"replicas": 2}, {"image": "x"})
+    assert all(needs_process(Resources(**limit)) for limit in limits)

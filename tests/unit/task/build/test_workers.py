@@ -33,6 +33,7 @@ from tests.unit.task.build.bodies import (
     Ends,
     Late,
     Meeting,
+    Moves,
     Named,
     Noisy,
     Number,
@@ -185,6 +186,17 @@ class TestProcesses:
         assert 2 >= len({one["pid"] for one in found})
         assert os.getpid() not in {one["pid"] for one in found}
         assert {"1"} == {one["threads"] for one in found}
+
+    def test_a_job_that_leaves_the_folder_takes_no_other_with_it(
+        self, tmp_path: Path, temporary: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.chdir(tmp_path)
+        (tmp_path / "other").mkdir()
+        with Store("workspace") as store:
+            room = Room(store, 1)
+            tasks = [Moves(folder=tmp_path / "other", number=number) for number in range(2)]
+            assert [str(tmp_path)] * 2 == room.values(*tasks)
+            room.workers.close()
 
     def test_a_limit_on_memory_makes_a_process_of_its_own(self, room: Room) -> None:
         found = room.values(*(WhereAlone(number=number) for number in range(3)))
