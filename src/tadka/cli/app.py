@@ -33,6 +33,7 @@ _NOUNS = {
     "features": "Look at a feature class, prove it on data, write its .proto file.",
     "score": "Train, apply and look at models without a framework.",
     "serve": "Answer live requests. Without a command: run.",
+    "task": "Build tasks whose results are kept, say why they run, and look at what is stored.",
     "new": "Write a project: tasks on made-up data, tests, settings, Dockerfile and CI workflow.",
     "completion": "Print the script that completes commands, tasks and parameters in a shell.",
 }
