@@ -8,16 +8,18 @@ from typing import TYPE_CHECKING
 from tadka.core.extra import on_demand
 
 if TYPE_CHECKING:
-    from tadka.task.build.build import Build
+    from tadka.task.build.build import build
+    from tadka.task.build.drive import Build
     from tadka.task.build.event import Event
     from tadka.task.build.report import BuildError, Report, Result
+    from tadka.task.dataset_task import DatasetTask
     from tadka.task.define.explanation import Explanation
     from tadka.task.define.field import param
     from tadka.task.define.run import Run
     from tadka.task.define.task import Part, Task
     from tadka.task.force import below
     from tadka.task.gokart import from_gokart
-    from tadka.task.history import get, load, ls
+    from tadka.task.history import get, load, ls, restore
     from tadka.task.notify import notify
     from tadka.task.output.out import Out, check
     from tadka.task.plan import Plan, explain, plan
@@ -27,16 +29,18 @@ else:
     __getattr__, __dir__ = on_demand(
         __name__,
         {
-            "build.build": ["Build"],
+            "build.build": ["build"],
+            "build.drive": ["Build"],
             "build.event": ["Event"],
             "build.report": ["BuildError", "Report", "Result"],
+            "dataset_task": ["DatasetTask"],
             "define.explanation": ["Explanation"],
             "define.field": ["param"],
             "define.run": ["Run"],
             "define.task": ["Part", "Task"],
             "force": ["below"],
             "gokart": ["from_gokart"],
-            "history": ["get", "load", "ls"],
+            "history": ["get", "load", "ls", "restore"],
             "notify": ["notify"],
             "output.out": ["Out", "check"],
             "plan": ["Plan", "explain", "plan"],
@@ -48,6 +52,7 @@ else:
 __all__ = [
     "Build",
     "BuildError",
+    "DatasetTask",
     "Event",
     "Explanation",
     "Out",
@@ -60,6 +65,7 @@ __all__ = [
     "Store",
     "Task",
     "below",
+    "build",
     "check",
     "explain",
     "from_gokart",
@@ -70,4 +76,5 @@ __all__ = [
     "notify",
     "param",
     "plan",
+    "restore",
 ]
