@@ -1,19 +1,25 @@
 """What a task prints and logs, as text; the end of it where it is long."""
 
+import contextlib
 import io
 import logging
 import sys
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Self, TextIO
 
 MOST_CHARACTERS = 64 * 1024
 """That are kept of one task."""
 
 
 class Tail:
-    """The end of a text that is written bit by bit."""
+    """The end of a text that is written bit by bit.
 
-    def __init__(self) -> None:
+    Args:
+        copy: A file that holds the same at any time, for when this process is killed.
+    """
+
+    def __init__(self, copy: TextIO | None = None) -> None:
+        self._copy = copy
         self._parts: list[str] = []
         self._length = 0
         self._is_cut = False
@@ -26,6 +32,7 @@ class Tail:
         """
         self._parts.append(text)
         self._length += len(text)
+        self._write(text)
         if self._length > 2 * MOST_CHARACTERS:
             self._cut()
 
@@ -38,6 +45,16 @@ class Tail:
     def _cut(self) -> None:
         kept = "".join(self._parts)[-MOST_CHARACTERS:]
         self._parts, self._length, self._is_cut = [kept], len(kept), True
+        if self._copy is not None:
+            self._copy.seek(0)
+            self._copy.truncate()
+            self._write(kept)
+
+    def _write(self, text: str) -> None:
+        if self._copy is not None:
+            with contextlib.suppress(OSError):  # a full disk
+                self._copy.write(text)
+                self._copy.flush()
 
 
 class Capture:
@@ -45,11 +62,12 @@ class Capture:
 
     Args:
         is_shown: Whether they also go where they would without it.
+        copy: A file for them, too, as of `Tail`.
     """
 
-    def __init__(self, *, is_shown: bool) -> None:
+    def __init__(self, *, is_shown: bool, copy: TextIO | None = None) -> None:
         self.is_shown = is_shown
-        self._tail = Tail()
+        self._tail = Tail(copy)
 
     def __str__(self) -> str:
         return str(self._tail)

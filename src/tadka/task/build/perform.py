@@ -9,7 +9,7 @@ import time
 import traceback
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 from tadka.core.error import ConfigError, DataError
 from tadka.task.build.capture import Capture
@@ -27,7 +27,9 @@ _SEEDS = 2**32
 """Of numpy's generator; random and torch take them too."""
 
 
-def perform(job: Job, store: Store, *, is_worker: bool = True) -> Outcome:
+def perform(
+    job: Job, store: Store, *, is_worker: bool = True, log: TextIO | None = None
+) -> Outcome:
     """Runs a job: reads its inputs, runs the body, checks and writes its result.
 
     Args:
@@ -35,6 +37,7 @@ def perform(job: Job, store: Store, *, is_worker: bool = True) -> Outcome:
         store: Of its inputs and outputs.
         is_worker: Whether this process does nothing else: then its peak memory is the job's, and
             what it prints is shown by nobody.
+        log: A file for what it prints, which is in the outcome as well.
 
     Returns:
         How it ended, well or not.
@@ -42,7 +45,7 @@ def perform(job: Job, store: Store, *, is_worker: bool = True) -> Outcome:
     Raises:
         KeyboardInterrupt: Somebody pressed Ctrl-C.
     """
-    return _Performance(job, store, is_worker=is_worker).outcome()
+    return _Performance(job, store, is_worker=is_worker, log=log).outcome()
 
 
 class _Needs(BaseException):
@@ -52,13 +55,14 @@ class _Needs(BaseException):
 class _Performance:
     """One job while it runs."""
 
-    def __init__(self, job: Job, store: Store, *, is_worker: bool) -> None:
+    def __init__(self, job: Job, store: Store, *, is_worker: bool, log: TextIO | None) -> None:
         self.job, self.store, self.task = job, store, job.task
         self.cls = type(job.task)
         self.run = _Run(self)
         self.written: dict[str, Output] = {}
         self.warnings: list[str] = []
         self._is_worker = is_worker
+        self._log = log
         self._values: dict[str, Any] = {}  # of several outputs, for checks
         self._in_fields: dict[str, Ready] | None = None
 
@@ -67,7 +71,7 @@ class _Performance:
         is_waiting = False
         peak_before = _peak_bytes(is_fresh=self._is_worker)
         begin = time.perf_counter()
-        with Capture(is_shown=not self._is_worker) as capture:
+        with Capture(is_shown=not self._is_worker, copy=self._log) as capture:
             try:
                 self._make()
             except _Needs:

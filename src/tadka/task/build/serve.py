@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import Any, TextIO
 
 import cloudpickle
 
@@ -37,6 +37,7 @@ class Orders:
         store: Of inputs and outputs.
         settings: Of the build's process.
         main_name: What the build's program is called.
+        log: A file for what the job prints that runs, as a process that is killed says no more.
     """
 
     address: Path
@@ -44,6 +45,7 @@ class Orders:
     store: Store
     settings: Settings
     main_name: str
+    log: Path
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,15 +81,18 @@ def serve(orders: Orders) -> None:
     use(orders.settings)
     connection.send_bytes(encode(orders.number))
     folder = Path.cwd()
-    while True:
-        try:
-            number, data = pickle.loads(connection.recv_bytes())
-        except EOFError:
-            return
-        os.chdir(folder)  # the job before may have gone elsewhere
-        with main:
-            message = _answer(number, data, orders.store)
-        connection.send_bytes(message)
+    with orders.log.open("w", encoding="utf-8", errors="backslashreplace") as log:
+        while True:
+            try:
+                number, data = pickle.loads(connection.recv_bytes())
+            except EOFError:
+                return
+            os.chdir(folder)  # the job before may have gone elsewhere
+            log.seek(0)
+            log.truncate()
+            with main:
+                message = _answer(number, data, orders.store, log)
+            connection.send_bytes(message)
 
 
 def encode(value: object) -> bytes:
@@ -186,14 +191,14 @@ class _Main:
         return answer
 
 
-def _answer(number: int, data: bytes, store: Store) -> bytes:
+def _answer(number: int, data: bytes, store: Store, log: TextIO) -> bytes:
     """The outcome of a job, as the build reads it."""
     try:
         job = pickle.loads(data)
         assert isinstance(job, Job)
     except Exception as error:  # noqa: BLE001 - it runs modules and methods of the user
         return encode(_failed(number, "A worker process cannot load the task", error))
-    outcome = perform(job, store)
+    outcome = perform(job, store, log=log)
     try:
         return encode(outcome)
     except Exception as error:  # noqa: BLE001 - the same

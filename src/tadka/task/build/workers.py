@@ -42,8 +42,11 @@ _END_S = 5.0  # for a process of its own to end, once it has given its outcome
 class _Worker:
     """A process, and the job that it runs."""
 
-    def __init__(self, process: LocalProcess, *, is_shared: bool, num_threads: int) -> None:
+    def __init__(
+        self, process: LocalProcess, log: Path, *, is_shared: bool, num_threads: int
+    ) -> None:
         self.process = process
+        self.log = log
         self.is_shared = is_shared
         self.num_threads = num_threads
         self.connection: Connection | None = None  # until it has called
@@ -217,6 +220,7 @@ class Workers:
             store=self._store,
             settings=current(),
             main_name=main_name(),
+            log=self._address.with_name(f"{self._address.name}-{number}.log"),
         )
         needs, num_threads = job.resources, _num_threads(job.resources)
         process = self._launcher.start(
@@ -232,7 +236,7 @@ class Workers:
                 ),
             )
         )
-        worker = _Worker(process, is_shared=is_shared, num_threads=num_threads)
+        worker = _Worker(process, orders.log, is_shared=is_shared, num_threads=num_threads)
         self._workers[number] = worker
         ended = partial(self._bury, number, worker)
         self._selector.register(process, selectors.EVENT_READ, ended)
@@ -344,8 +348,10 @@ class Workers:
             if outcome is None:
                 seconds = time.monotonic() - worker.began
                 failure = _failure(worker.job, ended)
-                outcome = Outcome(worker.job.number, seconds=seconds, error=failure)
+                log = _text(worker.log)
+                outcome = Outcome(worker.job.number, seconds=seconds, log=log, error=failure)
             self._finish(worker.job, outcome)
+        worker.log.unlink(missing_ok=True)
 
     def _finish(self, job: Job, outcome: Outcome) -> None:
         self._tokens.give(job.number)
@@ -373,6 +379,14 @@ def _is_alone(needs: Resources) -> bool:
 
 def _num_threads(needs: Resources) -> int:
     return math.ceil(needs.cpu)
+
+
+def _text(log: Path) -> str:
+    """What a job had printed; nothing where it had not begun."""
+    try:
+        return log.read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return ""
 
 
 def _failure(job: Job, ended: Exit) -> Failure:

@@ -98,6 +98,14 @@ class Ends(Task[int]):
         return 0
 
 
+class Chatters(Task[int]):
+    def run(self) -> int:
+        for number in range(100_000):
+            print(f"line {number}")
+        os.kill(os.getpid(), signal.SIGKILL)
+        return 0
+
+
 class Says(Task[int]):
     """Writes a line with its process id, and stays."""
 

@@ -28,6 +28,7 @@ from tests.unit.launch.conftest import pipe as pipe
 from tests.unit.launch.conftest import temporary as temporary
 from tests.unit.launch.conftest import watch as watch
 from tests.unit.task.build.bodies import (
+    Chatters,
     Deep,
     Eats,
     Ends,
@@ -311,11 +312,20 @@ class TestFailures:
 
         killed = outcomes[1].error
         assert killed is not None
-        assert "killed" == killed.kind
+        assert ("killed", "before the end\n") == (killed.kind, outcomes[1].log)
         assert f"The process of Ends ended before it was done: {message}" in killed.message
         assert [None] * 3 == [outcome.error for outcome in outcomes if outcome.number != 2]
         if how == "segfault":
             assert "in run" in killed.traceback
+
+    def test_the_end_of_what_a_killed_job_printed_is_kept(
+        self, room: Room, temporary: Path
+    ) -> None:
+        (outcome,) = room.run(Chatters())
+
+        assert outcome.log.endswith("line 99998\nline 99999\n")
+        assert 200_000 > len(outcome.log)
+        assert [] == list(temporary.glob("tadka-launch-*/*.log"))
 
     def test_a_kill_from_outside_is_seen_at_once(self, room: Room, pipe: Pipe) -> None:
         room.submit(Says(pipe=Path(pipe.path)))
