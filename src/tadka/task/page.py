@@ -41,6 +41,7 @@ a:focus-visible, summary:focus-visible, pre:focus-visible, .graph:focus-visible 
   color: var(--ink); font-weight: 600; }}
 .tasks td:nth-child(2), .tasks th:nth-child(2), .tasks td:last-child, .tasks th:last-child {{
   text-align: left; }}
+.tasks td:last-child, .tasks th:last-child {{ padding-left: 16px; }}
 .tasks td:last-child {{ white-space: normal; overflow-wrap: anywhere; min-width: 160px; }}
 .tasks td:first-child {{ min-width: 180px; }}
 .tasks .before {{ color: var(--soft); font-style: italic; }}
@@ -52,7 +53,7 @@ a:focus-visible, summary:focus-visible, pre:focus-visible, .graph:focus-visible 
   .graph > svg {{ width: 100% !important; min-width: 0 !important; }}
   pre {{ max-height: none; }} .card {{ break-inside: auto; }} .card > summary {{
   break-after: avoid; }} .skip {{ display: none; }} .card > summary::after {{ content: ""; }}
-  th, td {{ white-space: normal; }} }}
+  th {{ white-space: normal; }} .tasks td:first-child, .tasks td:last-child {{ min-width: 0; }} }}
 """
 
 

@@ -11,6 +11,7 @@ _MOST_NAMES = 200
 _WIDTH, _HEIGHT = 200, 40  # of a histogram
 
 STYLE = """
+.columns td:first-child { min-width: 110px; }
 .columns td:last-child, .columns th:last-child { text-align: left; padding: 4px 0 4px 14px;
   width: 214px; }
 .columns td:nth-child(2), .columns th:nth-child(2) { text-align: left; }
@@ -40,7 +41,7 @@ def columns_table(description: Mapping[str, Any]) -> str:
     rows = "".join(
         _row(name, columns[name], statistics.get(name) or {}, num_rows) for name in chosen
     )
-    sampled = max((statistics.get(n, {}).get("sampled") or 0 for n in chosen), default=0)
+    sampled = max(((statistics.get(n) or {}).get("sampled") or 0 for n in chosen), default=0)
     is_sample = isinstance(num_rows, int) and sampled < num_rows
     note = f'<div class="note">of {sampled:,} rows</div>' if is_sample and sampled else ""
     heads = ("column", "type", "empty", f"distinct{note}", "mean", f"values{note}")

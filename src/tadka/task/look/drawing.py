@@ -33,7 +33,8 @@ svg .label { fill: var(--ink); font-size: 12px; } svg .small { font-size: 11px; 
 .sign circle, .sign rect { fill: var(--c); stroke: none; }
 .sign path { fill: none; stroke: var(--page); stroke-width: 2; stroke-linecap: round;
   stroke-linejoin: round; }
-.waits > .sign circle, .sign.waits circle { fill: var(--page); stroke: var(--c); stroke-width: 1.6; }
+.waits > .sign circle, .sign.waits circle { fill: var(--page); stroke: var(--c);
+  stroke-width: 1.6; }
 .waits > .sign path, .sign.waits path { stroke: var(--c); stroke-width: 1.6; }
 .part { stroke: none; fill: var(--c); }
 """
@@ -205,17 +206,20 @@ def draw_classes(groups: Sequence[Group]) -> str | None:
         counts = group.counts
         words = ", ".join(f"{number:,} {STATUSES[status]}" for status, number in counts.items())
         figures = [duration(group.seconds), size(group.num_bytes)]
-        if group.number in itself:
-            figures.append("needs its own kind")
         num_tasks = len(group.views)
+        name = f"{group.name} \u00d7 {num_tasks:,}" if num_tasks > 1 else group.name
+        tip = f"{group.name}: {many(num_tasks, 'task')}, {words}"
+        if group.number in itself:
+            name += " \u21bb"
+            tip += "; some need others of their class"
         boxes.append(
             Box(
-                name=f"{group.name} \u00d7 {num_tasks:,}" if num_tasks > 1 else group.name,
+                name=name,
                 label=words,
                 small=" · ".join(figure for figure in figures if figure != "-"),
                 status=next(iter(counts)),
                 href=f"#{group.anchor}",
-                tip=f"{group.name}: {many(num_tasks, 'task')}, {words}",
+                tip=tip,
                 parts=counts,
             )
         )

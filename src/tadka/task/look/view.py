@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 STATUSES = {
     "failed": "failed",
     "runs": "to run",
-    "waits": "waits",
+    "waits": "waiting",
     "other code": "other code",
     "stored": "stored",
 }
@@ -84,12 +84,14 @@ class View:
     @property
     def num_bytes(self) -> int | None:
         """Of all its outputs."""
-        return None if self.entry is None else sum(o.num_bytes for o in self.entry.outputs)
+        if self.entry is None or self.status == "failed":
+            return None
+        return sum(output.num_bytes for output in self.entry.outputs)
 
     @property
     def num_rows(self) -> int | None:
         """Of all its outputs that have rows."""
-        if self.entry is None:
+        if self.entry is None or self.status == "failed":
             return None
         counts = [output.description.get("num_rows") for output in self.entry.outputs]
         known = [number for number in counts if isinstance(number, int)]
@@ -97,11 +99,9 @@ class View:
 
     @property
     def peak_bytes(self) -> int | None:
-        """Of memory."""
-        for row in (self.execution if self.status == "failed" else None, self.entry):
-            if row is not None and row.peak_bytes is not None:
-                return row.peak_bytes
-        return None
+        """Of memory; of the failed run where it failed."""
+        row = self.execution if self.status == "failed" else self.entry
+        return None if row is None else row.peak_bytes
 
 
 def views_of(plan: "Plan", executions: Mapping[str, Execution] | None = None) -> list[View]:
@@ -220,7 +220,7 @@ class _Labels:
         """Its parameters, else those of the one task that it needs of a class with several."""
         for _ in range(_DEEPEST_LABEL):
             label = parameters_of(node.task, self._names[type(node.task)])
-            if label:
+            if label or self._numbers[type(node.task)] == 1:
                 return label
             parents = node.parents[:_MOST_PARENTS]
             several = [parent for parent in parents if self._numbers[type(parent.task)] > 1]

@@ -1,0 +1,81 @@
+"""What runs did with the tasks of a plan, and what they printed."""
+
+from pathlib import PurePosixPath
+from typing import TYPE_CHECKING
+
+from tadka.storage.uri import join, resolve
+from tadka.task.look.card import LogReader
+from tadka.task.store.row import Execution
+from tadka.task.store.store import Store
+
+if TYPE_CHECKING:
+    from tadka.task.plan import Plan
+
+_TAIL_BYTES = 64 * 1024  # of a log
+
+
+def executions_of(plan: "Plan", store: Store, *, num_runs: int = 50) -> dict[str, Execution]:
+    """What a run did with each task of a plan: the one that made its result, else the last one.
+
+    Args:
+        plan: Of the workspace.
+        store: The workspace.
+        num_runs: How many of the newest runs are looked at, beside those that made the results.
+
+    Returns:
+        Executions by the task's id, of those that ran or failed.
+
+    Raises:
+        DataError: The index cannot be read.
+    """
+    if not store.exists:
+        return {}
+    made_by = {
+        id_: (step.entry.run, step.entry.key)
+        for id_, step in plan.steps.items()
+        if step.entry is not None and step.status in {"stored", "other code"}
+    }
+    newest = [row.id for row in store.index.runs(limit=num_runs)]
+    others = dict.fromkeys(run for run, _ in made_by.values())
+    runs = dict.fromkeys([*newest, *list(others)[-num_runs:]])
+    found: dict[str, Execution] = {}
+    for run in runs:
+        for execution in store.index.executions(run):
+            id_ = execution.task_id
+            if id_ not in plan.steps or execution.status not in {"ran", "failed"}:
+                continue
+            if id_ in made_by:
+                if made_by[id_] == (run, execution.key) and execution.status == "ran":
+                    found[id_] = execution
+            elif id_ not in found or _order(found[id_]) < _order(execution):
+                found[id_] = execution
+    return found
+
+
+def _order(execution: Execution) -> tuple[float, int]:
+    return execution.started_at, execution.attempt
+
+
+def log_reader(store: Store) -> LogReader:
+    """Reads the end of what a task printed.
+
+    Args:
+        store: The workspace, below which logs are.
+
+    Returns:
+        What gives the text of an execution; nothing where the file is gone.
+    """
+    file_system, root = resolve(store.workspace)
+
+    def read(execution: Execution) -> str:
+        path = PurePosixPath(execution.log or "")
+        if not path.parts or path.is_absolute() or ".." in path.parts:
+            return ""  # no log of this workspace, whatever its index says
+        try:
+            tail = file_system.cat_file(join(root, str(path)), start=-_TAIL_BYTES)
+        except (OSError, ValueError):
+            return ""
+        assert isinstance(tail, bytes)
+        return tail.decode(errors="replace")
+
+    return read
