@@ -8,10 +8,12 @@ from typing import TYPE_CHECKING
 from tadka.core.extra import on_demand
 
 if TYPE_CHECKING:
+    from tadka.task.approve import approve
     from tadka.task.build.build import build
     from tadka.task.build.drive import Build
     from tadka.task.build.event import Event
     from tadka.task.build.report import BuildError, Report, Result
+    from tadka.task.clean import gc
     from tadka.task.dataset_task import DatasetTask
     from tadka.task.define.explanation import Explanation
     from tadka.task.define.field import param
@@ -23,16 +25,20 @@ if TYPE_CHECKING:
     from tadka.task.notify import notify
     from tadka.task.output.out import Out, check
     from tadka.task.plan import Plan, explain, plan
+    from tadka.task.run_diff import diff
+    from tadka.task.runs import run, runs
     from tadka.task.settings import Settings, load_settings
     from tadka.task.store.store import Store
 else:
     __getattr__, __dir__ = on_demand(
         __name__,
         {
+            "approve": ["approve"],
             "build.build": ["build"],
             "build.drive": ["Build"],
             "build.event": ["Event"],
             "build.report": ["BuildError", "Report", "Result"],
+            "clean": ["gc"],
             "dataset_task": ["DatasetTask"],
             "define.explanation": ["Explanation"],
             "define.field": ["param"],
@@ -44,6 +50,8 @@ else:
             "notify": ["notify"],
             "output.out": ["Out", "check"],
             "plan": ["Plan", "explain", "plan"],
+            "run_diff": ["diff"],
+            "runs": ["run", "runs"],
             "settings": ["Settings", "load_settings"],
             "store.store": ["Store"],
         },
@@ -64,11 +72,14 @@ __all__ = [
     "Settings",
     "Store",
     "Task",
+    "approve",
     "below",
     "build",
     "check",
+    "diff",
     "explain",
     "from_gokart",
+    "gc",
     "get",
     "load",
     "load_settings",
@@ -77,4 +88,6 @@ __all__ = [
     "param",
     "plan",
     "restore",
+    "run",
+    "runs",
 ]
