@@ -65,6 +65,21 @@ def resolve(uri: str | Path) -> tuple[Any, str]:
     return file_system, str(path)
 
 
+def local_path(uri: str | Path) -> str | None:
+    """The path that `resolve` gives for a path or URI of this machine; needs no library for that.
+
+    Args:
+        uri: A local path or a URI.
+
+    Returns:
+        An absolute path; None where only `resolve` knows what is meant.
+    """
+    text = str(uri).removeprefix("file://")
+    if not text or "::" in text or "://" in text:
+        return None
+    return str(Path(text).expanduser().absolute())
+
+
 def is_local(file_system: Any) -> bool:
     """Whether the paths of a file system are plain paths of this machine."""
     local = require("fsspec.implementations.local")
