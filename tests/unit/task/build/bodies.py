@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from pathlib import Path
 
 from tadka.core.resource import Resources
@@ -164,3 +165,58 @@ class Noisy(Task[int]):
     def run(self, run: Run) -> int:
         run.log(auc=0.5)
         return run.seed
+
+
+class Flaky(Task[int]):
+    """Fails until its file has enough lines."""
+
+    file: Path
+    failures: int
+    how: str = "raise"
+    retries = 2
+
+    def run(self) -> int:
+        with self.file.open("a") as file:
+            file.write("x\n")
+        attempt = len(self.file.read_text().splitlines())
+        if attempt <= self.failures:
+            if self.how == "raise":
+                raise ConnectionError(f"attempt {attempt}")
+            os._exit(7)
+        return attempt
+
+
+class Split(Task[dict[str, int]]):
+    number: int
+    out = {"half": Out("json"), "rest": Out("json")}
+
+    def run(self) -> dict[str, int]:
+        return {"half": self.number // 2, "rest": self.number % 2}
+
+
+class Grows(Task[int]):
+    megabytes: int
+    resources = Resources(memory="192M")
+
+    def run(self) -> int:
+        return len(bytearray(self.megabytes << 20))
+
+
+class Holds(Task[list[float]]):
+    """Holds memory that it only declares, and says when."""
+
+    number: int
+    seconds: float = 0.05
+
+    def run(self) -> list[float]:
+        begin = time.monotonic()
+        time.sleep(self.seconds)
+        return [begin, time.monotonic()]
+
+
+class HoldsMuch(Holds):
+    resources = Resources(cpu=0.25, memory="2000M")
+
+
+class HoldsLittle(Holds):
+    resources = Resources(cpu=0.25, memory="200M")

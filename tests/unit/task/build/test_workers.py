@@ -15,8 +15,10 @@ import pytest
 from tadka.core.error import ConfigError
 from tadka.core.resource import Resources
 from tadka.launch import LocalLauncher
+from tadka.task.build.drive import Build
 from tadka.task.build.job import Job, Outcome, Ready, seed_of
 from tadka.task.build.perform import value_of
+from tadka.task.build.report import BuildError, Report
 from tadka.task.build.tokens import Capacity
 from tadka.task.build.workers import Workers
 from tadka.task.define.task import Task
@@ -32,6 +34,10 @@ from tests.unit.task.build.bodies import (
     Deep,
     Eats,
     Ends,
+    Flaky,
+    Grows,
+    HoldsLittle,
+    HoldsMuch,
     Late,
     Meeting,
     Moves,
@@ -40,6 +46,7 @@ from tests.unit.task.build.bodies import (
     Number,
     Says,
     Setting,
+    Split,
     Sum,
     Where,
     WhereAlone,
@@ -493,6 +500,7 @@ class TestPrograms:
 SCRIPT = """
 import json, sys
 from pathlib import Path
+from tadka.task.build.drive import Build
 from tadka.task.build.job import Job, Ready
 from tadka.task.build.perform import value_of
 from tadka.task.build.workers import Workers
@@ -512,7 +520,7 @@ def run(task, inputs={}):
 """
 
 
-def script(folder: Path, text: str) -> Any:
+def script(folder: Path, text: str, begin: str = "") -> Any:
     """What a script without `if __name__ == "__main__"` prints, from JSON."""
     path = folder / "flow.py"
     path.write_text(SCRIPT + textwrap.dedent(text) + "\nworkers.close()\nstore.close()\n")
@@ -520,7 +528,7 @@ def script(folder: Path, text: str) -> Any:
         [sys.executable, path], capture_output=True, text=True, timeout=60, check=False
     )
     assert 0 == done.returncode, done.stderr
-    return json.loads(done.stdout)
+    return json.loads(begin + done.stdout)
 
 
 class TestEndOfTheBuild:
@@ -568,6 +576,133 @@ class TestEndOfTheBuild:
 
         assert worker.has_ended(0)
         assert [] == list(temporary.glob("tadka-launch-*"))
+
+
+class TestBuild:
+    """The same builds with processes as without."""
+
+    def report(self, store: Store, *tasks: Task[Any], **settings: Any) -> Report:
+        settings = {"workers": 2, **settings}
+        return Build(tasks, store=store, **settings).run()
+
+    def test_processes_give_the_same_results(self, store: Store, tmp_path: Path) -> None:
+        numbers: list[Task[int]] = [Number(value=value) for value in range(10)]
+        tasks = [Sum(numbers=numbers), Split(number=7), Deep(before=Deep(level=0), level=1)]
+        with Store(tmp_path / "other") as other:
+            apart, inline = self.report(store, *tasks), self.report(other, *tasks, workers=None)
+            values = [[report.value(task) for task in tasks] for report in (apart, inline)]
+
+        assert [45, {"half": 3, "rest": 1}, 2] == values[0] == values[1]
+        assert {"ran": 14} == {name: n for name, n in apart.counts.items() if n}
+        contents = [
+            {
+                (result.key, output.name): output.content
+                for result in report.results.values()
+                for output in (result.entry.outputs if result.entry else ())
+            }
+            for report in (apart, inline)
+        ]
+        assert 15 == len(contents[0])
+        assert contents[0] == contents[1]
+        assert {"hit": 14} == {
+            name: n for name, n in self.report(store, *tasks).counts.items() if n
+        }
+
+    @pytest.mark.parametrize("how", ["raise", "exit"])
+    def test_a_retry_that_succeeds_is_a_success(
+        self, store: Store, tmp_path: Path, how: str
+    ) -> None:
+        task = Flaky(file=tmp_path / "attempts", failures=1, how=how)
+
+        report = self.report(store, task)
+
+        assert (2, 2) == (report.value(task), report.results[task.id].attempts)
+
+    def test_after_the_last_retry_it_has_failed(self, store: Store, tmp_path: Path) -> None:
+        task = Flaky(file=tmp_path / "attempts", failures=3, how="exit")
+
+        result = self.report(store, task).results[task.id]
+
+        assert ("failed", 3) == (result.status, result.attempts)
+        assert "exit status 7" in (result.error or "")
+
+    def test_a_failure_stops_only_what_depends_on_it(self, store: Store) -> None:
+        killed, late, number = Ends(how="SIGKILL"), Late(), Number(value=3)
+        below, beside = Sum(numbers=[killed, number]), Sum(numbers=[number])
+
+        report = self.report(store, below, beside, late)
+
+        statuses = [report.results[t.id].status for t in (killed, late, below, number, beside)]
+        assert ["failed", "failed", "skipped", "ran", "ran"] == statuses
+        with pytest.raises(BuildError, match="killed by SIGKILL") as info:
+            report.raise_failures()
+        assert {killed.id, late.id} <= info.value.failures.keys()
+
+    def test_memory_grows_after_it_was_too_little(self, store: Store, control_groups: None) -> None:
+        enough, never = Grows(megabytes=250), Grows(megabytes=1000)
+
+        report = self.report(store, enough, never, workers=1)
+
+        assert 250 << 20 == report.value(enough)
+        assert 2 == report.results[enough.id].attempts
+        assert "memory limit of 384M" in (report.results[never.id].error or "")
+
+    def test_declared_memory_is_never_more_than_there_is(
+        self, store: Store, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        capacity = Capacity(cpu=8, memory_bytes=2400 << 20, workers=8)
+        monkeypatch.setattr(Capacity, "of_machine", lambda _: capacity)
+        tasks: list[Task[list[float]]] = [HoldsLittle(number=number) for number in range(8)]
+        tasks[4:4] = [HoldsMuch(number=number) for number in range(2)]
+
+        report = self.report(store, *tasks)
+
+        spans = [(*report.value(task), task.resources.memory_bytes or 0) for task in tasks]
+        for begin, _, _ in spans:
+            assert 2400 << 20 >= sum(n for start, end, n in spans if start <= begin < end)
+        assert report.is_ok
+
+    @pytest.mark.parametrize("resources", [Resources(replicas=2), Resources(image="x")])
+    def test_what_only_a_cluster_has_is_refused_before_anything_runs(
+        self, store: Store, monkeypatch: pytest.MonkeyPatch, resources: Resources
+    ) -> None:
+        monkeypatch.setattr(Split, "resources", resources)
+        for workers in (None, 2):
+            with pytest.raises(ConfigError, match="Split has resources with"):
+                self.report(store, Number(), Split(number=1), workers=workers)
+        assert not store.exists
+
+    def test_a_script_that_builds(self, tmp_path: Path) -> None:
+        found = script(
+            tmp_path,
+            """
+            from dataclasses import dataclass
+            from tadka.task.build.drive import Build
+
+            @dataclass(frozen=True)
+            class Fit:
+                auc: float
+
+            class Train(Task[Fit]):
+                number: int
+                def run(self) -> Fit:
+                    return Fit(self.number / 10)
+
+            class Best(Task[Fit]):
+                def run(self, run: Run) -> Fit:
+                    fits = run.need([Train(number=number) for number in range(5)])
+                    return max(fits, key=lambda fit: fit.auc)
+
+            for number in (2, 2, None):
+                build = Build([Best()], store=store, workers=number)
+                report = build.run()
+                assert report.value(Best()) == Fit(0.4)
+                print(json.dumps(report.counts["ran"]), end=", " if number else "]")
+            """,
+            begin="[",
+        )
+
+        assert [6, 0, 0] == found
 
 
 def test_many_small_jobs_keep_order_and_number(room: Room) -> None:
