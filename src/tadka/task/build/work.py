@@ -26,6 +26,7 @@ class Work:
         "content",
         "entry_key",
         "error",
+        "has_freed",
         "is_forced",
         "key",
         "log",
@@ -52,6 +53,7 @@ class Work:
         self.status: Status = "open"
         self.waiting: list[Work] | None = None  # beside children: who asked for it while running
         self.needed: dict[str, Work] | None = None  # what its body asked for, by id
+        self.has_freed = False  # whether children count it as done, now or before it was lost
         self.is_forced = False
         self.stale_entry: Entry | None = None  # a result that is there, and will not do
         # of the result
@@ -132,6 +134,8 @@ class Works:
                 parent.children.append(work)
                 if parent.status == "open":
                     work.missing += 1
+                    if parent.has_freed:
+                        parent.waiting = [*(parent.waiting or ()), work]
             found.append(work)
         self.num_open += len(found)
         self.ready.extend([work for work in found if not work.missing])
@@ -160,9 +164,10 @@ class Works:
             status: "ran" or "hit".
             ready: Where its bytes are.
         """
-        is_first = work.status == "open"
+        self.num_open -= work.status == "open"
         work.status, work.ready, work.content = status, ready, None
-        freed: Iterable[Work] = work.children if is_first else ()
+        freed: Iterable[Work] = () if work.has_freed else work.children
+        work.has_freed = True
         if work.waiting:
             freed = [*freed, *work.waiting]
             work.waiting = None
@@ -170,7 +175,6 @@ class Works:
             child.missing -= 1
             if not child.missing and child.status == "open":
                 self.ready.append(child)
-        self.num_open -= is_first
 
     def reopen(self, work: Work) -> None:
         """A result was lost: its task is to run again. Who needs it has to `wait_for` it.
@@ -179,7 +183,8 @@ class Works:
             work: That was done.
         """
         if work.ready is not None:
-            work.ready = work.content = None
+            work.status, work.ready, work.content = "open", None, None
+            self.num_open += 1
             self.ready.append(work)
 
     def fail(self, work: Work, error: str) -> list[Work]:
