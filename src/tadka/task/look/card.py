@@ -190,7 +190,9 @@ def _failure(view: View) -> str:
         return ""
     text, before = printed(execution.error, 60)
     note = f'<p class="note">{many(before, "line")} before are left out.</p>' if before else ""
-    return f'<h3>Failed with</h3>{note}<pre class="failure">{escape(text)}</pre>'
+    kind = str(execution.details.get("kind") or "error")
+    title = "Failed with" if kind == "error" else f"Failed: {shown(kind)}"
+    return f'<h3>{title}</h3>{note}<pre class="failure">{escape(text)}</pre>'
 
 
 def _parameters(view: View) -> str:
@@ -241,6 +243,7 @@ def _neighbours(view: View, views: Sequence[View], anchors: frozenset[str]) -> s
         more = f'<p class="note">and {num_more:,} more</p>' if num_more else ""
         table = _table(("field", "task"), needs)
         parts.append(f"<section><h3>Needs</h3>{table}{more}</section>")
+    parts.append(_asked_for(view))
     if view.node.children:
         children = [views[child.index] for child in view.node.children]
         rows = [
@@ -252,6 +255,27 @@ def _neighbours(view: View, views: Sequence[View], anchors: frozenset[str]) -> s
         table = _table(("task",), rows)
         parts.append(f"<section><h3>Needed by</h3>{table}{more}</section>")
     return "".join(parts)
+
+
+def _asked_for(view: View) -> str:
+    """The tasks that the body asked for while it ran."""
+    found = {} if view.entry is None else view.entry.parts.get("needs") or {}
+    contents = found.get("contents") or {}
+    rows = []
+    for row in found.get("tasks") or ():
+        if row["id"] not in contents:
+            continue  # only needed by one of them
+        fields = ", ".join(f"{name}={value_text(value)}" for name, value in row["fields"].items())
+        name = str(row["task"]).rpartition(".")[2]
+        rows.append(
+            f'<tr><td>{shown(name, 80)} <span class="note">{shown(fields, 120)}</span></td></tr>'
+        )
+    if not rows:
+        return ""
+    left = len(rows) - _MOST_NEIGHBOURS
+    more = f'<p class="note">and {left:,} more</p>' if left > 0 else ""
+    table = _table(("task",), rows[:_MOST_NEIGHBOURS])
+    return f"<section><h3>Asked for while it ran</h3>{table}{more}</section>"
 
 
 def _outputs(view: View) -> Iterable[str]:
@@ -282,8 +306,7 @@ def _checks(view: View) -> str:
     checks = type(view.task).checks
     if not checks:
         return ""
-    metrics = {} if view.execution is None else view.execution.metrics
-    warned = metrics.get("warnings")
+    warned = None if view.execution is None else view.execution.details.get("warnings")
     told = [str(text) for text in warned] if isinstance(warned, list | tuple) else []
     if view.execution is not None and view.status == "failed":
         told.append(view.execution.error or "")
@@ -305,12 +328,9 @@ def _checks(view: View) -> str:
 def _metrics(view: View) -> Iterable[str]:
     if view.execution is None:
         return
-    metrics = dict(view.execution.metrics)
-    plots = metrics.pop("plots", None)
-    metrics.pop("warnings", None)
     single = {}
-    for name, value in metrics.items():
-        if isinstance(value, int | float | str | None):
+    for name, value in view.execution.metrics.items():
+        if isinstance(value, int | float | str | None):  # as `run.log` takes them
             single[plain(name)] = plain(number(value, 5))
         elif isinstance(value, list | tuple) and value:
             points = [(float(i + 1), item) for i, item in enumerate(value)]
@@ -319,6 +339,7 @@ def _metrics(view: View) -> Iterable[str]:
                 yield _chart(plain(name), lines, "call", plain(name), is_whole=True)
     if single:
         yield f"<h3>Metrics</h3>{facts_list(single)}"
+    plots = view.execution.details.get("plots")
     if isinstance(plots, list | tuple):
         for plot in plots[:_MOST_PLOTS]:
             yield _plot(plot)

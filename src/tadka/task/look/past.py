@@ -1,9 +1,7 @@
 """What runs did with the tasks of a plan, and what they printed."""
 
-from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
 
-from tadka.storage.uri import join, resolve
 from tadka.task.look.card import LogReader
 from tadka.task.store.row import Execution
 from tadka.task.store.store import Store
@@ -60,22 +58,22 @@ def log_reader(store: Store) -> LogReader:
     """Reads the end of what a task printed.
 
     Args:
-        store: The workspace, below which logs are.
+        store: The workspace, in whose folder on this machine logs are.
 
     Returns:
         What gives the text of an execution; nothing where the file is gone.
     """
-    file_system, root = resolve(store.workspace)
+    folder = store.folder.resolve()
 
     def read(execution: Execution) -> str:
-        path = PurePosixPath(execution.log or "")
-        if not path.parts or path.is_absolute() or ".." in path.parts:
-            return ""  # no log of this workspace, whatever its index says
         try:
-            tail = file_system.cat_file(join(root, str(path)), start=-_TAIL_BYTES)
+            path = (folder / (execution.log or "")).resolve()
+            if not path.is_relative_to(folder):
+                return ""  # no log of this workspace, whatever its index says
+            with path.open("rb") as file:
+                file.seek(max(0, path.stat().st_size - _TAIL_BYTES))
+                return file.read(_TAIL_BYTES).decode(errors="replace")
         except (OSError, ValueError):
             return ""
-        assert isinstance(tail, bytes)
-        return tail.decode(errors="replace")
 
     return read

@@ -5,6 +5,7 @@ import pytest
 
 from tadka.task.look.card import card
 from tadka.task.look.view import View, views_of
+from tadka.task.plan import Step
 from tests.unit.task.look.made import (
     EVIL,
     Day,
@@ -107,7 +108,7 @@ def test_the_end_of_a_log_is_shown_where_there_is_one() -> None:
 @pytest.mark.parametrize(
     ("told", "name"),
     [({"error": "Check Joined.is_sane failed.", "status": "failed"}, "is_sane"),
-     ({"status": "ran", "metrics": {"warnings": ["check is_full failed"]}}, "is_full")],
+     ({"status": "ran", "details": {"warnings": ["check is_full failed"]}}, "is_full")],
 )  # fmt: skip
 def test_checks_that_failed_are_marked(told: dict[str, Any], name: str) -> None:
     def step(node: Any) -> Any:
@@ -124,9 +125,11 @@ def test_checks_that_failed_are_marked(told: dict[str, Any], name: str) -> None:
 
 
 def test_metrics_curves_and_plots() -> None:
-    metrics = {
+    metrics: dict[str, Any] = {
         "auc": 0.5, "name": "x", "nan": math.nan, "huge": 10**400, "loss": [3, 2.5, 1],
         "odd": [1, "a", None, math.nan], "nested": {"a": 1},
+    }  # fmt: skip
+    details = {
         "plots": [
             {"x": "step", "y": "clicks", "points": [[i, i * i] for i in range(2000)]},
             {"x": "city", "y": "share", "points": [["東京", 0.5], ["Paris", 0.25]]},
@@ -136,7 +139,7 @@ def test_metrics_curves_and_plots() -> None:
             "no plot",
         ],
     }  # fmt: skip
-    found = card_of(Joined, status="ran", metrics=metrics)
+    found = card_of(Joined, status="ran", metrics=metrics, details=details)
 
     labels = found.values("aria-label")
     assert {"loss", "clicks by step", "n by day, days since 2026-01-01"} <= set(labels)
@@ -172,6 +175,26 @@ def test_a_task_in_two_places_is_told_once() -> None:
     assert 0 == len(found.values("href")), "no card, no link"
 
 
+def test_what_a_body_asked_for_is_told() -> None:
+    needs = {
+        "tasks": [
+            {
+                "id": "a",
+                "task": "shop.Day",
+                "fields": {"day": "2026-01-01", "other": {"task": "b"}},
+            },
+            {"id": "b", "task": "shop.Deeper", "fields": {}},
+        ],
+        "contents": {"a": "0" * 64},
+    }
+    plan = plan_of(chain(1), step=lambda n: Step(n, "stored", entry(n, parts={"needs": needs}), ()))
+    views = views_of(plan)
+    found = Elements(card(views[0], views=views, anchors=frozenset(), log=lambda _: ""))
+
+    assert "Asked for while it ran task Day day=2026-01-01, other={task: b}" in found.text
+    assert "Deeper" not in found.text
+
+
 def test_all_text_is_escaped() -> None:
     task = Named(name=EVIL, before=Named(name="\u202e\ud800" + EVIL))
     plan = plan_of(
@@ -183,10 +206,12 @@ def test_all_text_is_escaped() -> None:
             (EVIL, "z" * 900),
         ),
     )  # fmt: skip
+    plots = [{"x": EVIL, "y": EVIL, "points": [[EVIL, 1], [2, EVIL]]}]
     runs = {
-        node.id: execution(node, status="failed", run=EVIL, error=EVIL, log=EVIL, seconds=math.inf,
-                           metrics={EVIL: EVIL, "plots": [{"x": EVIL, "y": EVIL,
-                                                           "points": [[EVIL, 1], [2, EVIL]]}]})
+        node.id: execution(
+            node, status="failed", run=EVIL, error=EVIL, log=EVIL, seconds=math.inf,
+            metrics={EVIL: EVIL}, details={"kind": EVIL, "plots": plots},
+        )
         for node in plan.graph
     }  # fmt: skip
     views: list[View] = views_of(plan, runs)
