@@ -19,8 +19,11 @@ _SCRIPTS = Path(__file__).parent / "template"
 _BASES = {"dataset": "Dataset", "features": "Features", "task": "Task"}
 """What the classes that a noun takes as MODULE:NAME come from."""
 
-_CLASSES = frozenset({"--force"})
+_CLASSES = frozenset({"--force", "--ignore"})
 """Options whose values are names of classes."""
+
+_NAMES = frozenset({"--keep"})
+"""Options whose values are MODULE:NAME."""
 
 app = typer.Typer(name="completion", rich_markup_mode=None, add_completion=False)
 
@@ -92,10 +95,10 @@ class _Leaf:
             else:
                 self._positional.append(word)
         if waiting is not None:
-            return self._values(waiting, is_own=is_own)
-        name, equals, _ = current.partition("=")
+            return self._values(waiting, current, is_own=is_own)
+        name, equals, text = current.partition("=")
         if equals and name.startswith("--"):
-            found = self._values(name, is_own=is_own)
+            found = self._values(name, text, is_own=is_own)
             return [(f"{name}={value}", help_) for value, help_ in found]
         if hasattr(self._command, "commands") and not current.startswith("-"):
             return _commands(self._command)
@@ -112,10 +115,12 @@ class _Leaf:
         found = self._parameters().get(word.removeprefix("--"))
         return found is None or not found.is_flag
 
-    def _values(self, word: str, *, is_own: bool) -> Iterable[tuple[str, str]]:
+    def _values(self, word: str, current: str, *, is_own: bool) -> Iterable[tuple[str, str]]:
         if is_own and word in self._options:
             if word in _CLASSES:
                 return [(name, "") for name in self._of_project().class_names()]
+            if word in _NAMES:
+                return [(name, "") for name in self._of_project().names(current)]
             items = self._options[word].shell_complete(self._context, "")
             return [(str(item.value), item.help or "") for item in items if item.type == "plain"]
         found = self._parameters().get(word.removeprefix("--"))
@@ -148,7 +153,9 @@ class _Leaf:
         """Parameters of the class that was named, where the command takes any."""
         if self._of_class is None:
             self._of_class = {}
-            if self._base is not None and self._command.ignore_unknown_options:
+            if self._base is not None and self._command.context_settings.get(
+                "ignore_unknown_options"
+            ):
                 named = next((word for word in self._words if ":" in word), None)
                 if named is not None:
                     found = self._of_project().parameters(named)

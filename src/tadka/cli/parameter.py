@@ -17,7 +17,7 @@ from tadka.task.define.kind import InputKind, Kind, UnionKind
 from tadka.task.define.task import Part, Task
 from tadka.task.settings import current
 
-_NOUN, _EXAMPLE = "task", "shop.tasks:Report"
+_NOUN, _EXAMPLE = "task", "shop:Report"
 
 
 @dataclass

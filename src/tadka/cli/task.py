@@ -16,8 +16,10 @@ from tadka.cli.option import ProgressMode
 from tadka.cli.parameter import find_tasks
 from tadka.cli.task_store import JSON, SETTINGS, WORKSPACE, use_settings
 from tadka.cli.task_store import app as store_app
+from tadka.core.error import ConfigError
 from tadka.core.progress import Progress, ProgressRow
 from tadka.storage.publish import publish_file
+from tadka.task.approve import approve as approve_tasks
 from tadka.task.build.build import Build
 from tadka.task.build.event import Event
 from tadka.task.build.link import names_of
@@ -269,6 +271,55 @@ def graph(
     typer.echo(f"wrote    {out}")
 
 
+@app.command(
+    "approve",
+    context_settings=_PARAMETERS,
+    epilog="""\b
+    Examples:
+      tadka task approve shop.tasks:Report
+      tadka task approve shop.tasks:Report --upstream --moved shop.old.Line=shop.tasks:Line""",
+)
+def approve(
+    context: typer.Context,
+    task: _TASK,
+    *,
+    upstream: Annotated[
+        bool, typer.Option("--upstream", help="Also all that the task needs.")
+    ] = False,
+    moved: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="OLD=NEW",
+            help="Where a class got another name: both, each as module.Class. May stand several "
+            "times.",
+            show_default=False,
+        ),
+    ] = None,
+    workspace: WORKSPACE = None,
+    settings: SETTINGS = None,
+    as_json: JSON = False,
+) -> None:
+    """Say that stored results are good for the present code of their tasks.
+
+    For changes of code that cannot change a result. Status 2 means that more than the code changed;
+    then nothing is approved.
+    """
+    bound = approve_tasks(
+        _tasks(context, task, settings),
+        workspace=workspace,
+        upstream=upstream,
+        moved=_moved(moved),
+    )
+    if as_json:
+        found = [{"key": one.key, "task": one.task, "from": one.approved_from} for one in bound]
+        typer.echo(json.dumps(found))
+        return
+    for one in bound:
+        typer.echo(f"approved {one.task}  {one.key[:12]} from {(one.approved_from or '')[:12]}")
+    if not bound:
+        typer.echo("nothing to approve: the results are of the present code")
+
+
 # ---------------------------------------------------------------- what several commands do
 
 
@@ -299,6 +350,18 @@ def _forced(force: list[str] | None) -> list[Forced]:
         below(name.removeprefix("below:")) if name.startswith("below:") else name
         for name in force or ()
     ]
+
+
+def _moved(moved: list[str] | None) -> dict[str, str]:
+    found = {}
+    for text in moved or ():
+        old, equals, new = text.replace(":", ".").partition("=")
+        if not (old and equals and new):
+            raise ConfigError(
+                f"--moved {text!r} is not understood; write it as shop.old.Line=shop.tasks.Line."
+            )
+        found[old] = new
+    return found
 
 
 def _code(given: OnCodeChange | None) -> Any:

@@ -8,17 +8,21 @@ from typing import Annotated, Any
 
 import typer
 
+from tadka.cli.parameter import find_tasks
 from tadka.core.error import ConfigError, DataError
+from tadka.task.clean import gc as gc_of
 from tadka.task.gokart import from_gokart
 from tadka.task.history import Row, find, load, ls
 from tadka.task.look.word import size
 from tadka.task.plan import opened
+from tadka.task.run_diff import diff as diff_of
 from tadka.task.runs import LAST
 from tadka.task.runs import run as run_of
 from tadka.task.runs import runs as runs_of
 from tadka.task.settings import load_settings, use
 from tadka.task.store.row import Entry, Output
 from tadka.task.store.store import Store
+from tadka.task.table import Table, aligned
 
 _LONGEST_VALUE = 20_000
 
@@ -53,7 +57,9 @@ _NAME = Annotated[
 ]
 
 
-_RUN = Annotated[str, typer.Argument(metavar="RUN", help="The beginning of its id, or 'last'.")]
+_RUN = Annotated[
+    str, typer.Argument(metavar="RUN", help="The beginning of its id; or last, last~1 before it.")
+]
 
 runs_app = typer.Typer(
     name="runs", help="List, show and compare builds.", no_args_is_help=True, rich_markup_mode=None
@@ -82,7 +88,7 @@ def list_results(
         list[str] | None,
         typer.Option(
             metavar="FIELD=VALUE",
-            help="Only of this value of a field. May stand several times.",
+            help="Only of this value of a field, as JSON or else as text. May stand several times.",
             show_default=False,
         ),
     ] = None,
@@ -94,7 +100,7 @@ def list_results(
     """List stored results, the newest first."""
     use_settings(settings)
     rows = ls(task, workspace=workspace, since=since, where=_wanted(where), limit=limit)
-    typer.echo(json.dumps(rows.to_json()) if as_json else str(rows))
+    _print_table(rows, as_json=as_json)
 
 
 @app.command(
@@ -182,8 +188,7 @@ def list_runs(
 ) -> None:
     """List builds, the newest first."""
     use_settings(settings)
-    found = runs_of(workspace=workspace, limit=limit)
-    typer.echo(json.dumps(found.to_json()) if as_json else str(found))
+    _print_table(runs_of(workspace=workspace, limit=limit), as_json=as_json)
 
 
 @runs_app.command(
@@ -204,6 +209,81 @@ def show_run(
     use_settings(settings)
     found = run_of(run, workspace=workspace)
     typer.echo(json.dumps(found.to_json()) if as_json else str(found))
+
+
+@runs_app.command(
+    "diff",
+    epilog="""\b
+    Examples:
+      tadka task runs diff
+      tadka task runs diff 20260131-1200 last --json""",
+)
+def diff_runs(
+    before: _RUN = f"{LAST}~1",
+    after: _RUN = LAST,
+    *,
+    workspace: WORKSPACE = None,
+    settings: SETTINGS = None,
+    as_json: JSON = False,
+) -> None:
+    """Show how two builds differ: parameters, code, metrics, columns, seconds."""
+    use_settings(settings)
+    found = diff_of(before, after, workspace=workspace)
+    typer.echo(json.dumps(found.to_json()) if as_json else str(found))
+
+
+@app.command(
+    "gc",
+    epilog="""\b
+    Examples:
+      tadka task gc --older-than 30d
+      tadka task gc --keep-runs 10 --keep shop.tasks:Report --yes""",
+)
+def gc(
+    *,
+    older_than: Annotated[
+        str | None,
+        typer.Option(
+            help="Keep what was made or used since: an age as 30d, or a day.", show_default=False
+        ),
+    ] = None,
+    keep_runs: Annotated[
+        int | None,
+        typer.Option(
+            help="Keep what the newest so many runs made or used.", min=0, show_default=False
+        ),
+    ] = None,
+    keep: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="MODULE:TASK",
+            help="Keep what a build of this task would find now. May stand several times.",
+            show_default=False,
+        ),
+    ] = None,
+    yes: Annotated[
+        bool, typer.Option("--yes", help="Remove it; else it is only told what would be removed.")
+    ] = False,
+    workspace: WORKSPACE = None,
+    settings: SETTINGS = None,
+    as_json: JSON = False,
+) -> None:
+    """Remove results that none of the options keeps; without any, only files of no result."""
+    use_settings(settings)
+    tasks = [task for name in keep or () for task in find_tasks(name, ())]
+    removed = gc_of(
+        workspace=workspace,
+        older_than=older_than,
+        keep_runs=keep_runs,
+        keep=tasks or None,
+        dry=not yes,
+    )
+    if as_json:
+        typer.echo(json.dumps(removed.to_json()))
+        return
+    typer.echo(str(removed))
+    if not yes and (removed.entries or removed.num_objects):
+        typer.echo("Nothing was removed yet: say --yes.")
 
 
 @app.command(
@@ -236,6 +316,14 @@ def use_settings(path: Path | None) -> None:
     """
     if path is not None:
         use(load_settings(path))
+
+
+def _print_table(rows: Table[Any], *, as_json: bool) -> None:
+    """All rows: whoever asks for so many wants them."""
+    if as_json:
+        typer.echo(json.dumps(rows.to_json()))
+    else:
+        typer.echo("\n".join(aligned([row.cells() for row in rows])) if rows else str(rows))
 
 
 def _wanted(where: Sequence[str] | None) -> dict[str, Any]:
