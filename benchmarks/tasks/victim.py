@@ -37,7 +37,7 @@ def make(
             found = kept.digest(build(task, workspace=workspace, workers=workers))
         else:
             found = build(kept.Reader(source=task, again=reader), workspace=workspace)
-    except Exception as error:  # whatever it is, it is counted
+    except Exception as error:  # noqa: BLE001 - whatever it is, it is counted
         told.send(("failed", f"{type(error).__name__}: {error}"))
         return
     journal.tell("done", kept.label_of(kind, number))
