@@ -482,6 +482,18 @@ def _listing(folder: str) -> bytes:
     return json.dumps(["tadka folder 1", sorted(found, key=lambda item: str(item[1]))]).encode()
 
 
+def num_bytes_at(path: Path) -> int:
+    """Size of an object; 0 where it is gone.
+
+    Args:
+        path: Of `Objects.contents`.
+    """
+    try:
+        return _folder_bytes(str(path)) if path.is_dir() else path.stat().st_size
+    except FileNotFoundError:
+        return 0
+
+
 def _folder_bytes(folder: str) -> int:
     return sum(
         os.stat(f"{parent}/{name}").st_size

@@ -111,6 +111,42 @@ class Remote:
             raise DataError(f"{self._uri(output)!r} cannot be moved away: {error}.") from error
         return join(self.uri, name)
 
+    def contents(self) -> list[tuple[str, str, int]]:
+        """Hash, path and size of every object.
+
+        Raises:
+            DataError: The store does not answer.
+        """
+        folder = f"{self._root}/objects"
+        try:
+            self._file_system.invalidate_cache()
+            found = self._file_system.find(folder, detail=True)
+        except FileNotFoundError:
+            return []
+        except store_errors() as error:
+            raise DataError(f"{join(self.uri, 'objects')!r} cannot be listed: {error}.") from error
+        names = {path: str(path).rpartition("/")[2] for path in found}
+        return [
+            (name.removesuffix(".tar"), path, int(found[path].get("size") or 0))
+            for path, name in sorted(names.items())
+            if _is_content(name.removesuffix(".tar"))
+        ]
+
+    def remove(self, path: str) -> None:
+        """Removes an object that no entry names, while no run goes on; none there is no error.
+
+        Args:
+            path: Of `contents`.
+
+        Raises:
+            DataError: The store does not remove it.
+        """
+        try:
+            with contextlib.suppress(FileNotFoundError):
+                self._file_system.rm_file(path)
+        except store_errors() as error:
+            raise DataError(f"{path!r} cannot be removed: {error}.") from error
+
     def _name(self, output: Output) -> str:
         content = output.content
         return f"objects/{content[:2]}/{content}{'.tar' if output.is_folder else ''}"
@@ -120,6 +156,10 @@ class Remote:
 
     def _uri(self, output: Output) -> str:
         return join(self.uri, self._name(output))
+
+
+def _is_content(name: str) -> bool:
+    return len(name) == 64 and not set(name) - set("0123456789abcdef")
 
 
 def _pack(folder: Path, to: Any) -> None:

@@ -17,7 +17,7 @@ machine keeps copies of what was written and read.
 import contextlib
 import hashlib
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from functools import cached_property
@@ -26,11 +26,11 @@ from typing import Any, Literal, Self, TypeVar, get_args
 
 from tadka.core.error import ConfigError, DataError, NotFound
 from tadka.storage.publish import aside_name
-from tadka.storage.uri import is_local, join, resolve
+from tadka.storage.uri import is_local, join, local_path, resolve
 from tadka.task.store.index import Index, open_index
 from tadka.task.store.lock import FileLocks, LeaseLocks, Locks
 from tadka.task.store.objects import Damaged as Damaged
-from tadka.task.store.objects import Objects
+from tadka.task.store.objects import Objects, num_bytes_at
 from tadka.task.store.remote import Remote
 from tadka.task.store.row import Entry, Execution, Output, RunRow
 
@@ -40,7 +40,7 @@ Verify = Literal["load", "never", "always"]
 
 INDEX = "index.sqlite"
 LOCKS = "locks"
-_RESERVED = ("objects", "quarantine", "logs", LOCKS, INDEX)
+RESERVED = ("objects", "quarantine", "logs", LOCKS, INDEX)
 _NUM_THREADS = 8
 """Of uploads at once."""
 
@@ -77,11 +77,16 @@ class Store:
             )
         self.workspace = str(workspace)
         self.verify = verify
-        self._file_system, self._root = resolve(workspace)
+        path = local_path(workspace)
+        self._file_system: Any = None  # of a workspace that is not on this machine
+        if path is None:
+            file_system, path = resolve(workspace)
+            self._file_system = None if is_local(file_system) else file_system
+        self._root = path
         self._given_index, self._given_cache = index, cache
         self._remote: Remote | None = None
         folder = Path(self._root)
-        if not is_local(self._file_system):
+        if self._file_system is not None:
             self._remote = Remote(self.workspace, self._file_system, self._root)
             folder = _cache_of(self.workspace) if cache is None else Path(cache)
         self._objects = Objects(folder, session)
@@ -113,6 +118,8 @@ class Store:
     @property
     def exists(self) -> bool:
         """Whether anything was written there yet."""
+        if self._file_system is None:
+            return Path(self._root).exists()
         return bool(self._file_system.exists(self._root))
 
     @cached_property
@@ -230,10 +237,10 @@ class Store:
             DataError: Something that is no link has the name, or it cannot be made.
         """
         parts = Path(name).parts
-        if not parts or parts[0] in _RESERVED or ".." in parts or Path(name).is_absolute():
+        if not parts or parts[0] in RESERVED or ".." in parts or Path(name).is_absolute():
             raise ConfigError(
                 f"Link {name!r} is not possible; it must be a path below the workspace that begins "
-                f"with none of {', '.join(_RESERVED)}."
+                f"with none of {', '.join(RESERVED)}."
             )
         if self._remote is not None:
             return None
@@ -410,6 +417,39 @@ class Store:
             for path in unnamed:
                 self._objects.remove(path)
         return [*self._objects.sweep(), *unnamed]
+
+    def unnamed(self, contents: Collection[str]) -> dict[str, int]:
+        """Objects whose content is none of some.
+
+        Args:
+            contents: Hashes.
+
+        Returns:
+            Their sizes by path.
+
+        Raises:
+            DataError: The store does not answer.
+        """
+        if self._remote is not None:
+            found = self._remote.contents()
+            return {path: size for content, path, size in found if content not in contents}
+        return {
+            str(path): num_bytes_at(path)
+            for content, path in self._objects.contents()
+            if content not in contents
+        }
+
+    def remove_unnamed(self) -> None:
+        """Removes objects that no entry names, also from an object store; only in `removing`.
+
+        Raises:
+            DataError: The store does not answer.
+        """
+        if self._remote is not None:
+            paths = self.unnamed(self.index.contents())
+            with ThreadPoolExecutor(_NUM_THREADS) as pool:
+                list(pool.map(self._remote.remove, paths))
+        self.sweep()
 
     def close(self) -> None:
         """Ends the session: what was written and not committed is removed."""
