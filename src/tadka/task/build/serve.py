@@ -18,8 +18,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any, TextIO
 
-import cloudpickle
-
+from tadka.core.extra import require
 from tadka.task.build.job import Failure, Job, Kind, Outcome
 from tadka.task.build.perform import perform
 from tadka.task.define.frozen import name_main
@@ -107,7 +106,7 @@ def encode(value: object) -> bytes:
     try:
         return pickle.dumps(value, protocol=5)
     except Exception:  # noqa: BLE001 - whatever the object's own methods raise
-        return bytes(cloudpickle.dumps(value, protocol=5))
+        return bytes(require("cloudpickle").dumps(value, protocol=5))
 
 
 def listening(address: Path) -> socket.socket:
@@ -178,7 +177,7 @@ class _Main:
             found = self._ask(name)
             if found.pickle is None:
                 raise AttributeError(f"module '__main__' has no attribute {name!r}{found.reason}")
-        value = cloudpickle.loads(found.pickle)
+        value = require("cloudpickle").loads(found.pickle)
         setattr(self._module, name, value)
         return value
 

@@ -19,9 +19,8 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
-import cloudpickle
-
 from tadka.core.error import LaunchError
+from tadka.core.extra import require
 from tadka.core.resource import Resources
 from tadka.launch import Exit, LocalLauncher, ProcessSpec
 from tadka.launch.local import LocalProcess
@@ -364,7 +363,9 @@ class Workers:
             if not hasattr(main, name):
                 return Definition(None)
             try:
-                self._definitions[name] = cloudpickle.dumps(getattr(main, name), protocol=5)
+                self._definitions[name] = require("cloudpickle").dumps(
+                    getattr(main, name), protocol=5
+                )
             except Exception as error:  # noqa: BLE001 - it runs methods of the user's objects
                 return Definition(
                     None, f" that can be sent to a worker process: {type(error).__name__}: {error}"
