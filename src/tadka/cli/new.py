@@ -116,6 +116,8 @@ def new(
     """Write a project: tasks on made-up data, tests, settings, Dockerfile and CI workflow."""
     files = write_project(project)
     package = files[3].parent.name
+    folder = project.expanduser().absolute().resolve()
     for file in files:
-        typer.echo(f"wrote    {project / file.relative_to(project.expanduser().resolve())}")
-    typer.echo(f"next     cd {project} && tadka task run {package}.tasks:Report")
+        typer.echo(f"wrote    {project / file.relative_to(folder)}")
+    enter = "" if folder == Path.cwd() else f"cd {project} && "
+    typer.echo(f"next     {enter}tadka task run {package}.tasks:Report")
