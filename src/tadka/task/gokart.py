@@ -15,7 +15,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, overload
 
-from tadka.core.error import ConfigError, DataError, NotFound
+from tadka.core.error import ConfigError, DataError, MissingExtra, NotFound
 from tadka.core.extra import require
 from tadka.storage.uri import is_local, join, reading, resolve
 from tadka.task.gokart_format import FORMATS, TAIL, NotPlain, fault_of, read, unpickle_plain
@@ -148,6 +148,8 @@ class GokartResult:
                     f"{self._where()} is a pickle that names {error}; loading it runs its code. "
                     "If you trust who wrote it, call load(is_trusted=True)."
                 ) from error
+            except MissingExtra as error:
+                raise MissingExtra(f"{self._where()}: {error}", name=error.name) from error
             except DataError as error:
                 raise DataError(f"{self._where()} is damaged, or of another kind: {error}.") from (
                     error.__cause__
@@ -268,16 +270,16 @@ class GokartWorkspace(Sequence[GokartResult]):
             ConfigError: Several results fit, or one that cannot be loaded here.
             DataError: It is damaged.
         """
-        found = [r for r in self._results if what == r.path]
+        found = [r for r in self._results if what and what == r.path]
         found = found or [r for r in self._results if what and r.id and r.id.startswith(what)]
         found = found or self.find(what)
         if not found:
             raise NotFound(f"Workspace {self.uri!r} of gokart has no result {what!r}.")
         if len(found) > 1:
-            paths = ", ".join(r.path or r.task for r in found[:5])
+            paths = [r.path or r.task for r in found[:5]] + ["..."] * (len(found) > 5)
             raise ConfigError(
-                f"Workspace {self.uri!r} of gokart has {len(found)} results {what!r}: {paths}"
-                f"{' ...' if len(found) > 5 else ''}. Name one by its path."
+                f"Workspace {self.uri!r} of gokart has {len(found)} results {what!r}: "
+                f"{', '.join(paths)}. Name one by its path."
             )
         return found[0].load(is_trusted=is_trusted, encoding=encoding)
 
@@ -411,8 +413,7 @@ def _results(files: _Files) -> Iterator[GokartResult]:
             others.add(path)
             continue
         stem, id_, _, half = match.groups()
-        if not half:
-            with_id.add(id_)
+        with_id.add(id_)
         known = files.classes.get(id_)
         yield _result(files, _class_of(path, stem, known), id_, path, is_half=bool(half))
     for id_, name in files.classes.items():
