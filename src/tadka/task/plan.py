@@ -7,9 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from tadka.task.build.need import NEEDS, restored
 from tadka.task.define.explanation import Explanation, Line, Status, table_of
 from tadka.task.define.frozen import Input, path_of
-from tadka.task.define.task import Task, inputs_of, whole_of
+from tadka.task.define.task import Task, arguments_of, inputs_of, whole_of
 from tadka.task.force import Forced, forced
 from tadka.task.graph import Graph, Node
 from tadka.task.key import KeyParts, differences, field_differences, parts_of
@@ -287,18 +288,19 @@ class _Planner:
         contents, unknown = self._contents(node)
         if unknown:
             newest = store.index.newest(node.id)
-            reasons = self._of_unknown(node, newest, contents, unknown)
-            return Step(node, *reasons)
+            return Step(node, *self._of_unknown(node, newest, contents, unknown))
         found = lookup(node.task, contents, store, self._codes, self._on_code_change)
         if node in self._forced:
             entry = found.entry or store.index.newest(node.id)
             return Step(node, "runs", entry, ("forced",), found.key)
         if found.entry is not None and not found.is_other_code:
-            return Step(node, "stored", found.entry, (), found.key)
+            status, reasons = self._of_needs(node.task, found.entry)
+            return Step(node, status, found.entry, reasons, found.key)
         newest = found.entry or store.index.newest(node.id)
-        reasons_ = self._of_known(node, found, newest, store)
-        status: Status = "runs" if found.entry is None else "other code"
-        return Step(node, status, newest, reasons_, found.key)
+        reasons = self._of_known(node, found, newest, store)
+        return Step(
+            node, "runs" if found.entry is None else "other code", newest, reasons, found.key
+        )
 
     def _contents(self, node: Node) -> tuple[dict[str, str], list[str]]:
         """Content of each input by place, and the places of those that will be made."""
@@ -312,6 +314,28 @@ class _Planner:
             elif item.is_significant and fields[place.partition("[")[0]].is_significant:
                 unknown.append(place)
         return contents, unknown
+
+    def _of_needs(self, task: Task[Any], entry: Entry) -> tuple[Status, tuple[str, ...]]:
+        """How a stored result stands by the tasks that its body asked for while it ran."""
+        if not any(argument.is_run for argument in arguments_of(type(task))):
+            return "stored", ()
+        written = entry.parts.get(NEEDS)
+        if not written:
+            return "stored", ()
+        needs = restored(written)
+        if needs is None:
+            return "runs", ("a task that it asked for cannot be made any more",)
+        changed, waiting = [], []
+        for node in Graph([needed for needed, _ in needs.values()]):
+            if node.id not in self._steps:
+                self.step(node)
+        for needed, content in needs.values():
+            step = self._steps[needed.id]
+            if step.status not in ("stored", "other code") or step.entry is None:
+                waiting.append(f"{needed!r}, which it asked for, is made before")
+            elif self._codes.content(needed, step.entry.outputs) != content:
+                changed.append(f"{needed!r}, which it asked for, changed")
+        return "runs" if changed else "waits" if waiting else "stored", (*changed, *waiting)
 
     def _of_known(
         self, node: Node, found: Found, newest: Entry | None, store: Store

@@ -9,7 +9,9 @@ import numpy as np
 import pytest
 
 from tadka.core.error import ConfigError
+from tadka.task.build.build import build
 from tadka.task.code.digest import CodeHash
+from tadka.task.define.run import Run
 from tadka.task.define.task import Task
 from tadka.task.force import below
 from tadka.task.lookup import Codes
@@ -238,3 +240,51 @@ def test_a_plan_is_as_deep_as_memory_reaches(store: Store) -> None:
 
     assert 2999 == found.num_to_run
     assert "stored" == found[Link(number=0)].status
+
+
+# ---------------------------------------------------------------- after builds
+
+
+class Count(Task[int]):
+    number: int
+
+    def run(self) -> int:
+        return self.number
+
+
+class Asks(Task[int]):
+    """Asks for tasks that no field holds."""
+
+    def run(self, run: Run) -> int:
+        return sum(run.need([Count(number=1), Count(number=2)]))
+
+
+def test_what_was_built_is_stored(tmp_path: Path) -> None:
+    task = Total(parts=[Count(number=number) for number in range(3)])
+    assert 4 == plan(task, workspace=tmp_path).num_to_run
+
+    assert 3 == build(task, workspace=tmp_path)
+
+    assert {"stored"} == {step.status for step in plan(task, workspace=tmp_path)}
+    assert "stored" == task.explain(tmp_path).status
+
+
+def test_what_a_body_asked_for_is_looked_at(tmp_path: Path) -> None:
+    assert 3 == build(Asks(), workspace=tmp_path)
+    assert "stored" == explain(Asks(), workspace=tmp_path).status
+
+    with Store(tmp_path) as store:
+        entry = store.index.newest(Count(number=2).id)
+        assert entry is not None
+        store.index.remove([entry.key])
+        found = explain(Asks(), workspace=store)
+        assert "waits" == found.status
+        assert ("Count(number=2), which it asked for, is made before",) == found.reasons
+
+        make(store, Count(number=2), values={Count(number=2).id: 9})
+        found = explain(Asks(), workspace=store)
+        assert "runs" == found.status
+        assert ("Count(number=2), which it asked for, changed",) == found.reasons
+
+    assert 10 == build(Asks(), workspace=tmp_path)
+    assert "stored" == explain(Asks(), workspace=tmp_path).status

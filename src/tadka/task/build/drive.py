@@ -185,7 +185,9 @@ class Build:
         for running in self._running.values():
             self._store.locks.release(running.job.key)
         counts = self._report(begin).counts
-        details = {"counts": counts, "num_tasks": len(self._works)}
+        works = [self._works.get(task.id) for task in self._roots]
+        keys = [None if work is None else work.entry_key for work in works]
+        details = {"counts": counts, "num_tasks": len(self._works), "keys": keys}
         try:
             self._store.index.end_run(self._record.run, status, time.time(), details)
         except DataError as error:  # the disk is full, perhaps; the report says more
