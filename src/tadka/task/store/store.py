@@ -324,7 +324,7 @@ class Store:
         path = self.path(output)
         try:
             return read(path)
-        except FileNotFoundError:
+        except Exception:  # readers raise what they like where a file is gone
             if output.aside is None or path != Path(output.aside) or path.exists():
                 raise
         return read(self.path(output))
