@@ -4,7 +4,7 @@ import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from html import escape
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 from tadka.core.page import facts_list
 from tadka.core.page import page as frame
@@ -12,17 +12,18 @@ from tadka.task.look import card as cards
 from tadka.task.look import column, drawing
 from tadka.task.look.card import LogReader, card, link
 from tadka.task.look.drawing import Group, draw_classes, draw_tasks, groups_of, sign
+from tadka.task.look.past import executions_of, log_reader
 from tadka.task.look.view import MEANINGS, STATUSES, View, views_of
 from tadka.task.look.word import NOTHING, count, duration, many, moment, plain, shown, size
+from tadka.task.plan import Plan, opened
 from tadka.task.store.row import Execution
-
-if TYPE_CHECKING:
-    from tadka.task.plan import Plan
+from tadka.task.store.store import Store
 
 _MOST_DRAWN = 200  # tasks that are drawn one by one
 _FEW = 40  # tasks of which a picture by class says nothing more
 _MOST_ROWS = 500  # of the table of tasks
 _MOST_CARDS = 200
+_MOST_NAMES = 5  # of what is wanted, in a heading
 
 _STYLE = f"""
 :root {{ --bad: #b3261e; }}
@@ -58,10 +59,11 @@ a:focus-visible, summary:focus-visible, pre:focus-visible, .graph:focus-visible 
 
 
 def graph_page(
-    plan: "Plan",
+    plan: Plan,
     *,
+    title: str | None = None,
+    workspace: str | Path | Store | None = None,
     executions: Mapping[str, Execution] | None = None,
-    title: str,
     log: LogReader | None = None,
     made_at: float | None = None,
 ) -> str:
@@ -72,14 +74,26 @@ def graph_page(
 
     Args:
         plan: What is stored, and what is to run.
-        executions: What the last run that met a task did with it, by the task's id.
-        title: Heading of the page.
-        log: Reads what a task printed, or its end; without it no card has a log.
+        title: Heading of the page; the names of what is wanted where it is None.
+        workspace: As in `build`: what runs of it did and printed is on the page.
+        executions: In its place, what the last run that met a task did with it, by the task's id.
+        log: In its place, reads what a task printed, or its end.
         made_at: Seconds since 1970 to say of the page; now where it is None.
 
     Returns:
         The page, to be written as UTF-8.
+
+    Raises:
+        DataError: The index of the workspace cannot be read.
     """
+    if workspace is not None:
+        with opened(workspace) as store:
+            past = executions_of(plan, store) if executions is None else executions
+            read = log or log_reader(store)
+            return graph_page(plan, title=title, executions=past, log=read, made_at=made_at)
+    if title is None:
+        wanted = dict.fromkeys(plain(type(node.task).__name__) for node in plan.graph.roots)
+        title = ", ".join(list(wanted)[:_MOST_NAMES]) + ("…" if len(wanted) > _MOST_NAMES else "")
     views = views_of(plan, executions)
     groups = groups_of(views)
     chosen = _chosen(views, plan, _MOST_CARDS)
@@ -107,7 +121,7 @@ def _no_log(_: Execution) -> str:
     return ""
 
 
-def _chosen(views: Sequence[View], plan: "Plan", most: int) -> list[View]:
+def _chosen(views: Sequence[View], plan: Plan, most: int) -> list[View]:
     """What has a card; in the order of the graph."""
     if len(views) <= most:
         return list(views)
@@ -224,7 +238,7 @@ def _common(group: Group) -> str:
     return shown(reason, 120) + share
 
 
-def _tasks(views: Sequence[View], plan: "Plan", anchors: frozenset[str]) -> str:
+def _tasks(views: Sequence[View], plan: Plan, anchors: frozenset[str]) -> str:
     chosen = list(views)
     if len(views) > _MOST_ROWS:
         roots = {node.index for node in plan.graph.roots}

@@ -2,16 +2,14 @@
 
 from collections import Counter
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from tadka.task.define.task import Task
 from tadka.task.graph import Node
 from tadka.task.look.view import STATUSES, View, parameters_of, views_of
 from tadka.task.look.word import count, duration, many, plain, size
+from tadka.task.plan import Plan
 from tadka.task.store.row import Execution
-
-if TYPE_CHECKING:
-    from tadka.task.plan import Plan
 
 _MOST_LINES = 1000
 _MOST_SIBLINGS = 20  # of one class, in one place
@@ -22,7 +20,7 @@ Ignored = Collection[type[Task[Any]] | str]
 
 
 def tree(
-    plan: "Plan",
+    plan: Plan,
     *,
     executions: Mapping[str, Execution] | None = None,
     ignore: Ignored = (),
@@ -80,7 +78,7 @@ def tree(
 
 
 def table(
-    plan: "Plan",
+    plan: Plan,
     *,
     executions: Mapping[str, Execution] | None = None,
     ignore: Ignored = (),
@@ -127,9 +125,7 @@ def table(
 _Item = tuple[str, Node | str]  # a place with its task, or with words for several tasks
 
 
-def _items(
-    plan: "Plan", views: Sequence[View], node: Node, left_out: Collection[int]
-) -> list[_Item]:
+def _items(plan: Plan, views: Sequence[View], node: Node, left_out: Collection[int]) -> list[_Item]:
     """What a task needs, in the order of its fields; many of one class are told as a number."""
     items: list[_Item] = []
     num_told: Counter[tuple[str, type]] = Counter()
@@ -160,7 +156,7 @@ def _named(view: View) -> str:
     return f"{view.name}({text})"
 
 
-def _left_out(plan: "Plan", ignore: Ignored) -> set[int]:
+def _left_out(plan: Plan, ignore: Ignored) -> set[int]:
     """Numbers of tasks that no way leads to but through an ignored class."""
     if not ignore:
         return set()

@@ -6,7 +6,13 @@ from typing import Any
 
 import pytest
 
+from tadka.core.error import DataError
+from tadka.task.build.build import build
+from tadka.task.build.report import BuildError
+from tadka.task.define.run import Run
+from tadka.task.define.task import Task
 from tadka.task.page import graph_page
+from tadka.task.plan import plan
 from tests.unit.stream.test_page import pixels
 from tests.unit.task.look.made import (
     AT,
@@ -174,6 +180,36 @@ def test_ten_thousand_tasks_are_a_page_within_seconds() -> None:
     assert len(page) < 3_000_000
     assert "Named \u00d7 10,000 \u21bb" in page
     assert "some need others of their class" in page
+
+
+class Half(Task[int]):
+    number: int
+
+    def run(self, run: Run) -> int:
+        print("halving", self.number)
+        run.log(half=self.number / 2)
+        if self.number % 2:
+            raise DataError(f"{self.number} is odd.")
+        return self.number // 2
+
+
+def test_a_workspace_gives_what_its_runs_did(tmp_path: Path) -> None:
+    halves = [Half(number=8), Half(number=7)]
+    with pytest.raises(BuildError):
+        build(halves, workspace=tmp_path)
+
+    found = Elements(graph_page(plan(halves, workspace=tmp_path), workspace=tmp_path))
+
+    assert "Skip the picture Half tasks 2" in found.text
+    for part in ("failed 1", "stored 1", "half 4", "half 3.5", "7 is odd.", "halving 8",
+                 "halving 7"):  # fmt: skip
+        assert part in found.text, part
+
+
+def test_the_heading_names_what_is_wanted() -> None:
+    tasks = [fit(1), Shop(), chain(1)]
+
+    assert "<h1><bdi>Fit, Shop, Named</bdi></h1>" in graph_page(plan_of(*tasks))
 
 
 # ---------------------------------------------------------------- in a browser

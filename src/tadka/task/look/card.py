@@ -17,11 +17,11 @@ from tadka.task.look.word import (
     count,
     duration,
     many,
+    many_rows,
     moment,
     number,
     plain,
     printed,
-    short_count,
     shown,
     size,
 )
@@ -50,7 +50,10 @@ STYLE = """
 .card > div { padding: 4px 16px 12px; scroll-margin-top: 60px; border-top: 1px solid var(--rule); }
 .card:has(:target) { outline: 2px solid var(--c); outline-offset: 1px; }
 .card .facts { grid-template-columns: repeat(auto-fill, minmax(178px, 1fr)); }
-.card figure { max-width: 620px; }
+.card figure { margin: 0; } .card figure > svg { min-width: 0; }
+.charts { display: grid; gap: 0 32px; align-items: start;
+  grid-template-columns: repeat(auto-fill, minmax(min(100%, 460px), 1fr)); }
+.charts > section { min-width: 0; } .charts figure text { font-size: 16px; }
 .card h3 { margin: 18px 0 6px; } .card .facts { margin: 12px 0 0; } .log { max-height: none; }
 .card .scroll { margin-bottom: 6px; }
 .pair { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(100%, 340px), 1fr));
@@ -64,9 +67,9 @@ pre { margin: 0; padding: 10px 12px; overflow: auto; max-height: 420px; font-siz
   white-space: pre-wrap; overflow-wrap: anywhere; unicode-bidi: plaintext; }
 .inner > summary { cursor: pointer; color: var(--soft); font-size: 13px; margin: 6px 0; }
 .doc { color: var(--soft); max-width: 74ch; margin: 10px 0 0; }
-.share { display: block; width: 220px; height: 9px; background: var(--panel);
-  outline: 1px solid var(--rule); } .share i { display: block; height: 100%;
-  background: var(--s0); }
+.share { display: block; width: 100%; min-width: 90px; margin-top: 7px; height: 9px;
+  background: var(--panel); outline: 1px solid var(--rule); } .share i { display: block;
+  height: 100%; background: var(--s0); }
 code { font-size: 12px; overflow-wrap: anywhere; }
 """
 
@@ -90,7 +93,7 @@ def card(view: View, *, views: Sequence[View], anchors: frozenset[str], log: Log
     """
     figures = [duration(view.seconds), size(view.num_bytes)]
     if view.num_rows is not None:
-        figures.insert(1, f"{short_count(view.num_rows)} rows")
+        figures.insert(1, many_rows(view.num_rows))
     kept = [figure for figure in figures if figure != NOTHING]
     is_open = " open" if len(views) == 1 else ""
     body = [
@@ -101,7 +104,7 @@ def card(view: View, *, views: Sequence[View], anchors: frozenset[str], log: Log
         f'<div class="pair">{_parameters(view)}{_neighbours(view, views, anchors)}</div>',
         *_outputs(view),
         _checks(view),
-        *_metrics(view),
+        _metrics(view),
         _log(view, log),
         _code(view),
     ]
@@ -325,10 +328,10 @@ def _checks(view: View) -> str:
     return f"<h3>Checks</h3>{_table(('check', 'severity', 'result'), rows)}"
 
 
-def _metrics(view: View) -> Iterable[str]:
+def _metrics(view: View) -> str:
     if view.execution is None:
-        return
-    single = {}
+        return ""
+    single, charts = {}, []
     for name, value in view.execution.metrics.items():
         if isinstance(value, int | float | str | None):  # as `run.log` takes them
             single[plain(name)] = plain(number(value, 5))
@@ -336,13 +339,12 @@ def _metrics(view: View) -> Iterable[str]:
             points = [(float(i + 1), item) for i, item in enumerate(value)]
             lines = _line(points)
             if len(lines) > 1:
-                yield _chart(plain(name), lines, "call", plain(name), is_whole=True)
-    if single:
-        yield f"<h3>Metrics</h3>{facts_list(single)}"
+                charts.append(_chart(plain(name), lines, "call", plain(name), is_whole=True))
     plots = view.execution.details.get("plots")
     if isinstance(plots, list | tuple):
-        for plot in plots[:_MOST_PLOTS]:
-            yield _plot(plot)
+        charts += filter(None, map(_plot, plots[:_MOST_PLOTS]))
+    numbers = f"<h3>Metrics</h3>{facts_list(single)}" if single else ""
+    return numbers + (f'<div class="charts">{"".join(charts)}</div>' if charts else "")
 
 
 def _plot(plot: Any) -> str:
@@ -366,11 +368,12 @@ def _plot(plot: Any) -> str:
     most = max(abs(value) for _, value in numbers) or 1.0
     rows = [
         f"<tr><td>{shown(name, 60)}</td><td>{escape(number(value))}</td>"
-        f'<td><span class="share"><i style="width:{100 * abs(value) / most:.1f}%"></i></span></td>'
-        "</tr>"
+        f'<td><span class="share"><i style="width:{100 * (abs(value) / most):.1f}%"></i></span>'
+        "</td></tr>"
         for name, value in numbers[:_NUM_LINES]
     ]
-    return f"<h3>{shown(f'{y} by {x}')}</h3>{_table((escape(x), escape(y), ''), rows)}"
+    table = _table((escape(x), escape(y), ""), rows)
+    return f"<section><h3>{shown(f'{y} by {x}')}</h3>{table}</section>"
 
 
 def _times(pairs: Sequence[tuple[Any, Any]]) -> tuple[list[tuple[float, Any]], str] | None:
@@ -415,7 +418,7 @@ def _chart(
     title: str, points: Sequence[tuple[float, float]], x: str, y: str, *, is_whole: bool = False
 ) -> str:
     drawn = line_chart({title: points}, x_label=x, y_label=y, label=title, x_is_whole=is_whole)
-    return f"<h3>{shown(title)}</h3><figure>{drawn}</figure>"
+    return f"<section><h3>{shown(title)}</h3><figure>{drawn}</figure></section>"
 
 
 def _log(view: View, log: LogReader) -> str:

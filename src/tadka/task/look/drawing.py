@@ -8,7 +8,7 @@ from itertools import pairwise
 
 from tadka.task.look.layout import Point, arrange
 from tadka.task.look.view import STATUSES, View
-from tadka.task.look.word import duration, fitted, many, plain, short_count, size
+from tadka.task.look.word import duration, fitted, many, many_rows, plain, size
 
 WIDTH, HEIGHT = 226.0, 60.0  # of a box
 _MOST_LINKS = 3000  # of one picture: with more of them nothing can be seen
@@ -235,7 +235,7 @@ def small_print(view: View) -> str:
         return plain(view.reasons[0])
     figures = [duration(view.seconds), size(view.num_bytes)]
     if view.num_rows is not None:
-        figures.insert(1, f"{short_count(view.num_rows)} rows")
+        figures.insert(1, many_rows(view.num_rows))
     return " · ".join(figure for figure in figures if figure != "-")
 
 

@@ -1,18 +1,14 @@
 """What runs did with the tasks of a plan, and what they printed."""
 
-from typing import TYPE_CHECKING
-
 from tadka.task.look.card import LogReader
+from tadka.task.look.view import PlanLike
 from tadka.task.store.row import Execution
 from tadka.task.store.store import Store
-
-if TYPE_CHECKING:
-    from tadka.task.plan import Plan
 
 _TAIL_BYTES = 64 * 1024  # of a log
 
 
-def executions_of(plan: "Plan", store: Store, *, num_runs: int = 50) -> dict[str, Execution]:
+def executions_of(plan: PlanLike, store: Store, *, num_runs: int = 50) -> dict[str, Execution]:
     """What a run did with each task of a plan: the one that made its result, else the last one.
 
     Args:

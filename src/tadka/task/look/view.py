@@ -4,15 +4,12 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 from tadka.task.define.task import Task
-from tadka.task.graph import Node
+from tadka.task.graph import Graph, Node
 from tadka.task.look.word import plain
 from tadka.task.store.row import Entry, Execution
-
-if TYPE_CHECKING:
-    from tadka.task.plan import Plan
 
 STATUSES = {
     "failed": "failed",
@@ -35,6 +32,34 @@ _LONGEST_VALUE = 40  # letters of a parameter in a name
 _DEEPEST_LABEL = 4  # tasks that are looked through for a label
 _MOST_PARENTS = 8  # of a task that may give its label
 _NUM_LOOKED_AT = 300  # tasks of a class, for what tells them apart
+
+
+class StepLike(Protocol):
+    """How a task stands, as `tadka.task.plan.Step` says it."""
+
+    @property
+    def status(self) -> str:
+        """One of `STATUSES`, but for "failed"."""
+
+    @property
+    def entry(self) -> Entry | None:
+        """Its result, or the newest of the same id."""
+
+    @property
+    def reasons(self) -> Sequence[str]:
+        """Why it is to run."""
+
+
+class PlanLike(Protocol):
+    """What a build would do, as `tadka.task.plan.Plan` says it."""
+
+    @property
+    def graph(self) -> Graph:
+        """The tasks."""
+
+    @property
+    def steps(self) -> Mapping[str, StepLike]:
+        """How each stands, by its id."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -104,7 +129,7 @@ class View:
         return None if row is None else row.peak_bytes
 
 
-def views_of(plan: "Plan", executions: Mapping[str, Execution] | None = None) -> list[View]:
+def views_of(plan: PlanLike, executions: Mapping[str, Execution] | None = None) -> list[View]:
     """The tasks of a plan, each after what it needs.
 
     Args:
@@ -117,7 +142,7 @@ def views_of(plan: "Plan", executions: Mapping[str, Execution] | None = None) ->
     found = []
     for node in plan.graph:
         step, execution = plan.steps[node.id], executions.get(node.id)
-        status: str = step.status if step.status in STATUSES else "runs"
+        status = step.status if step.status in STATUSES else "runs"
         if execution is not None and execution.status == "failed" and status in {"runs", "waits"}:
             status = "failed"
         task = node.task

@@ -91,6 +91,15 @@ def short_count(value: int) -> str:
     return short_number(value) if value >= 10_000 else f"{value:,}"
 
 
+def many_rows(value: int) -> str:
+    """A number of rows in few letters: `1 row`, `12.5k rows`.
+
+    Args:
+        value: The number.
+    """
+    return "1 row" if value == 1 else f"{short_count(value)} rows"
+
+
 def duration(seconds: float | None) -> str:
     """A time for people: `12 ms`, `3.2 s`, `4 min 10 s`, `2 h 5 min`, `3 d 4 h`; `-` for None.
 
