@@ -378,9 +378,10 @@ class SqliteIndex:
         connection.execute("COMMIT")
 
     def _check(self, connection: sqlite3.Connection) -> None:
+        # tables first: another process may make all of it between two of these looks
+        num_tables = connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]
         magic = connection.execute("PRAGMA application_id").fetchone()[0]
         version = connection.execute("PRAGMA user_version").fetchone()[0]
-        num_tables = connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]
         if magic == 0 and num_tables == 0:
             return
         if magic != _MAGIC:

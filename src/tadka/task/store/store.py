@@ -324,8 +324,10 @@ class Store:
         path = self.path(output)
         try:
             return read(path)
-        except Exception:  # readers raise what they like where a file is gone
-            if output.aside is None or path != Path(output.aside) or path.exists():
+        except Exception:  # whatever a reader makes of a file that is not there
+            if path.exists():
+                if self._remote is None and path == self._objects.path(output):
+                    self._objects.verify(output)  # it may have been damaged since it was verified
                 raise
         return read(self.path(output))
 

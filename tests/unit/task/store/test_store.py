@@ -808,3 +808,20 @@ def test_a_run_begins_when_a_removal_is_done(store: Store) -> None:
         assert [] == begun
     thread.join(30)
     assert ["r1"] == begun
+
+
+def test_bytes_that_were_good_once_are_looked_at_again_when_they_cannot_be_read(
+    store: Store,
+) -> None:
+    given = result(store, 1)
+    store.commit([given])
+    assert b"bytes 1" == store.read(given.outputs[0], Path.read_bytes)
+    path = store.path(given.outputs[0])
+    path.chmod(0o644)
+    path.write_bytes(b"bytes X")
+
+    def read(path: Path) -> bytes:
+        raise ValueError(path.read_bytes())
+
+    with pytest.raises(Damaged):
+        store.read(given.outputs[0], read)
