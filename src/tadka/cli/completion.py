@@ -112,7 +112,7 @@ class _Leaf:
         if is_own and word in self._options:
             option = self._options[word]
             return not (option.is_flag or option.count)
-        found = self._parameters().get(word.removeprefix("--"))
+        found = self._parameters().get(_dashed(word))
         return found is None or not found.is_flag
 
     def _values(self, word: str, current: str, *, is_own: bool) -> Iterable[tuple[str, str]]:
@@ -123,12 +123,12 @@ class _Leaf:
                 return [(name, "") for name in self._of_project().names(current)]
             items = self._options[word].shell_complete(self._context, "")
             return [(str(item.value), item.help or "") for item in items if item.type == "plain"]
-        found = self._parameters().get(word.removeprefix("--"))
+        found = self._parameters().get(_dashed(word))
         return [] if found is None else [(value, "") for value in found.values]
 
     def _names(self, *, is_own: bool) -> Iterator[tuple[str, str]]:
-        for one in self._parameters().values():
-            yield f"--{one.name}", one.help
+        for name, one in self._parameters().items():
+            yield name, one.help
         if is_own:
             for name, option in self._options.items():
                 if name.startswith("--"):
@@ -150,7 +150,7 @@ class _Leaf:
         return self._project
 
     def _parameters(self) -> dict[str, Parameter]:
-        """Parameters of the class that was named, where the command takes any."""
+        """Parameters of the class that was named, by option, where the command takes any."""
         if self._of_class is None:
             self._of_class = {}
             if self._base is not None and self._command.context_settings.get(
@@ -159,8 +159,12 @@ class _Leaf:
                 named = next((word for word in self._words if ":" in word), None)
                 if named is not None:
                     found = self._of_project().parameters(named)
-                    self._of_class = {one.name: one for one in found}
+                    self._of_class = {_dashed(f"--{one.name}"): one for one in found}
         return self._of_class
+
+
+def _dashed(option: str) -> str:
+    return option.replace("_", "-")
 
 
 def _commands(group: Any) -> Iterator[tuple[str, str]]:

@@ -152,6 +152,20 @@ def test_a_task_that_needs_its_own_class_ends(tmp_path: Path) -> None:
         ("tadka dataset write 'a b", []),
         ("tadka new ", []),
         ("tadka --ver", ["--version"]),
+        ("tadka task run shop.tasks:F", ["shop.tasks:Features"]),
+        ("tadka task why shop/tasks.py:F", ["shop/tasks.py:Features"]),
+        ("tadka task run shop.tasks:Features --cl", ["--clicks", "--clicks.day", "--clicks.mode"]),
+        ("tadka task run shop.tasks:Features --clicks.mode ", ["FAST", "SLOW"]),
+        ("tadka task run shop.tasks:Features --clicks.mode=S", ["--clicks.mode=SLOW"]),
+        ("tadka task run shop.tasks:Features --is-deep --kind ", ["a", "b c"]),
+        ("tadka task run shop.tasks:Features --is_deep --is", ["--is-deep"]),
+        ("tadka task run shop.tasks:Features -- --wor", []),
+        ("tadka task run shop.tasks:Features --day x --wor", ["--workspace", "--workers"]),
+        ("tadka task run x --force Fea", ["Features"]),
+        ("tadka task run x --on-code-change w", ["warn"]),
+        ("tadka task gc --keep shop.tasks:m", ["shop.tasks:month"]),
+        ("tadka task runs ", ["list", "show", "diff"]),
+        ("tadka task ls ", []),
     ],
 )
 def test_commands_options_and_choices(place: Path, line: str, expected: list[str]) -> None:
@@ -230,6 +244,8 @@ CASES = [
     ("tadka dataset check shop.ta", ["tadka", "dataset", "check", "shop.tables:Train"]),
     ("tadka dataset check shop.tables:Tr", ["tadka", "dataset", "check", "shop.tables:Train"]),
     ("tadka dataset check x --engine=sp", ["tadka", "dataset", "check", "x", "--engine=spark"]),
+    ("tadka task run shop.ja", ["tadka", "task", "run", "shop.jam:Jam"]),
+    ("tadka task run shop.jam:Jam --su", ["tadka", "task", "run", "shop.jam:Jam", "--sugar"]),
     ("tadka new a", ["tadka", "new", "a folder"]),
 ]
 
@@ -242,6 +258,9 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (folder / "shop").mkdir()
     (folder / "shop" / "tables.py").write_text(
         "from tadka.dataset import Dataset\nclass Train(Dataset):\n    pass\n"
+    )
+    (folder / "shop" / "jam.py").write_text(
+        "from tadka.task import Task\nclass Jam(Task[int]):\n    sugar: int = 1\n"
     )
     (folder / "a folder").mkdir()
     return folder
