@@ -4,6 +4,8 @@ import builtins
 import gzip
 import io
 import pickle
+import pickletools
+import struct
 import types
 import xml.etree.ElementTree as ET
 import zlib
@@ -44,10 +46,10 @@ _ZIP_END = b"PK\x05\x06"
 _MAY_BE_EMPTY = ("txt", "ini")  # an empty list of lines
 TAIL = 128  # bytes that `fault_of` wants to see
 
-# Classes that plain values are made of, all of C: a pickle can change those of Python. One that
-# names anything else could run anything.
+# Classes that plain values are made of: all of C, since a pickle can change those of Python, or
+# replaced. One that names anything else could run anything.
 _PLAIN: Mapping[str, tuple[str, ...]] = {
-    "builtins": ("set", "frozenset", "bytearray", "complex", "range", "slice"),
+    "builtins": ("set", "frozenset", "complex"),
     "_codecs": ("encode",),  # bytes in old pickles
     "collections": ("OrderedDict",),
     "datetime": ("date", "datetime", "time", "timedelta", "timezone"),
@@ -56,6 +58,23 @@ _PLAIN: Mapping[str, tuple[str, ...]] = {
     "numpy.core.multiarray": ("scalar",),
     "numpy._core.multiarray": ("scalar",),
 }
+# Numbers of numpy -> of struct
+_NUMBERS = {
+    "b1": "?",
+    "i1": "b",
+    "i2": "h",
+    "i4": "i",
+    "i8": "q",
+    "u1": "B",
+    "u2": "H",
+    "u4": "I",
+    "u8": "Q",
+    "f2": "e",
+    "f4": "f",
+    "f8": "d",
+}
+# Opcodes that name a place in a table; one byte of damage can make the table many gigabytes.
+_PUTS = ("PUT", "BINPUT", "LONG_BINPUT")
 _INDEX = "__feather_gokart_index__"
 
 
@@ -63,14 +82,34 @@ class NotPlain(ConfigError):
     """A pickle names a class that plain values do not have."""
 
 
+class _Dtype:
+    """Stands for numpy's dtype, whose own reading of damaged bytes can end the process."""
+
+    def __init__(self, name: str, *_: Any) -> None:
+        self.code = _NUMBERS[name]
+        self.order = "="
+
+    def __setstate__(self, state: tuple[Any, ...]) -> None:
+        self.order = ">" if state[1] == ">" else "<"
+
+
+class _Scalar:
+    """Stands for what makes a number of numpy: gives one of Python."""
+
+    def __new__(cls, dtype: _Dtype, data: bytes | str) -> Any:
+        raw = data.encode("latin-1") if isinstance(data, str) else data
+        return struct.unpack(dtype.order + dtype.code, raw)[0]
+
+    def __setstate__(self, state: Any) -> None:
+        raise pickle.UnpicklingError("a number has no state")
+
+
 class _Plain(pickle.Unpickler):
     def find_class(self, module: str, name: str) -> Any:
         if name not in _PLAIN.get(module, ()):
             raise NotPlain(f"{module}.{name}")
         if module.startswith("numpy"):
-            numpy = require("numpy", extra="arrow")
-            # the place of `scalar` differs between versions
-            return numpy.dtype if name == "dtype" else numpy.float64(0).__reduce__()[0]
+            return _Dtype if name == "dtype" else _Scalar
         return super().find_class(module, name)
 
 
@@ -85,6 +124,9 @@ def unpickle_plain(data: bytes) -> Any:
         DataError: It is damaged.
     """
     try:
+        for code, argument, _ in pickletools.genops(data):
+            if code.name in _PUTS and int(argument or 0) > len(data):
+                raise pickle.UnpicklingError("a place that it cannot have")
         return _Plain(io.BytesIO(data)).load()
     except NotPlain:
         raise

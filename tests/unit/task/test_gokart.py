@@ -1,8 +1,10 @@
 import bz2
+import contextlib
 import datetime as dt
 import json
 import os
 import pickle
+import random
 import shutil
 import subprocess
 import sys
@@ -18,6 +20,7 @@ import pytest
 
 from tadka.core.error import ConfigError, DataError, MissingExtra, NotFound
 from tadka.task.gokart import GokartWorkspace, from_gokart
+from tadka.task.gokart_format import NotPlain, unpickle_plain
 from tadka.task.testing import assert_frames_equal
 from tests.unit.task.gokart_workspace import FAILED, RUNS, content_of, make_workspace, write
 
@@ -280,6 +283,22 @@ def test_logs_of_numbers_and_dates_are_read(folder: Path) -> None:
     assert "" == found.problem
     assert {k: v for k, v in log.items() if k != "file_path"} == found.log
     assert '"auc": 0.5' in json.dumps(found.to_json())
+
+
+def test_damaged_bytes_of_logs_end_in_one_error() -> None:
+    """Neither in a crash of the process, as numpy's own reading of them may, nor in gigabytes."""
+    values = [{"a": 1, "b": [2.5, {"x"}]}, {"m": np.float64(1.25)}, {"d": dt.datetime(2026, 1, 1)}]  # noqa: DTZ001
+    whole = [pickle.dumps(value, protocol) for value in values for protocol in (0, 2, 4, 5)]
+    draw = random.Random(7)
+    for _ in range(3000):
+        data = bytearray(draw.choice(whole))
+        for _ in range(draw.randint(1, 4)):
+            data[draw.randrange(len(data))] = draw.randrange(256)
+        with contextlib.suppress(DataError, NotPlain):
+            unpickle_plain(bytes(data))
+
+    with pytest.raises(DataError, match="a place that it cannot have"):
+        unpickle_plain(b"\x80\x02}r\xff\xff\xff\x7f.")
 
 
 # ---------------------------------------------------------------- damage
