@@ -12,7 +12,7 @@ from tadka.task.graph import Graph, Node
 from tadka.task.history import Workspace
 from tadka.task.key import KeyParts, differences
 from tadka.task.lookup import Codes, Found, lookup
-from tadka.task.plan import opened
+from tadka.task.plan import name_of, opened
 from tadka.task.store.row import Entry
 from tadka.task.store.store import Store
 
@@ -101,8 +101,8 @@ class _Approval:
                 if node in self._chosen:
                     self._refuse(
                         task,
-                        f"its input {place}, {whole_of(item)!r}, is not stored for its present "
-                        "code. Approve that, too (upstream=True), or build it first.",
+                        f"its input {place}, {name_of(whole_of(item))}, is not stored for its "
+                        "present code. Approve that, too (upstream=True), or build it first.",
                     )
                 return
         found = lookup(task, contents, self._store, self._codes)
@@ -158,7 +158,7 @@ class _Approval:
         return None
 
     def _refuse(self, task: Task[Any], reason: str) -> None:
-        self.refused.append(f"{task!r} cannot be approved: {reason}")
+        self.refused.append(f"{name_of(task)} cannot be approved: {reason}")
 
 
 def _path(cls: str | type[Task[Any]]) -> str:

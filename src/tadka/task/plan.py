@@ -15,10 +15,11 @@ from tadka.task.force import Forced, forced
 from tadka.task.graph import Graph, Node
 from tadka.task.key import KeyParts, differences, field_differences, parts_of
 from tadka.task.look.word import duration, many, moment, size
-from tadka.task.lookup import Codes, Found, OnCodeChange, lookup
+from tadka.task.lookup import Codes, Found, OnCodeChange, find
 from tadka.task.settings import current, open_store
 from tadka.task.store.row import Entry
 from tadka.task.store.store import Store
+from tadka.task.table import shown_fields
 
 _MOST_LINES = 20
 _MOST_INPUTS = 3  # that are told one by one
@@ -57,7 +58,8 @@ class Step:
         if len(reasons) > _MOST_REASONS:
             rest = f"and {len(reasons) - _MOST_REASONS + 1} more"
             reasons = (*reasons[: _MOST_REASONS - 1], rest)
-        return Line(f"{_fitted(repr(self.node.task))}  #{self.node.id[:8]}", self.status, reasons)
+        name = f"{_fitted(name_of(self.node.task))}  #{self.node.id[:8]}"
+        return Line(name, self.status, reasons)
 
 
 class Plan:
@@ -118,7 +120,7 @@ class Plan:
                 {
                     "task": path_of(type(step.node.task)),
                     "id": step.node.id,
-                    "name": repr(step.node.task),
+                    "name": name_of(step.node.task),
                     "status": step.status,
                     "reasons": list(step.reasons),
                     "key": step.key,
@@ -143,7 +145,7 @@ class Plan:
         changing = [s for s in self if s.node.id in above and s.status != "stored"]
         changing.sort(key=lambda s: STATUSES.index(s.status))
         return Explanation(
-            task=repr(step.node.task),
+            task=name_of(step.node.task),
             id=step.node.id,
             status=step.status,
             reasons=step.reasons,
@@ -248,6 +250,10 @@ def opened(workspace: str | Path | Store | None) -> Iterator[Store]:
             store.close()
 
 
+class _FingerprintError(Exception):
+    """What a task reads that no task made cannot be looked at."""
+
+
 class _Planner:
     """Looks at the tasks of a graph, each after what it needs.
 
@@ -278,7 +284,12 @@ class _Planner:
         Args:
             node: All that it needs was looked at before.
         """
-        found = self._steps[node.id] = self._step(node, self._store)
+        try:
+            found = self._step(node, self._store)
+        except _FingerprintError as error:
+            assert self._store is not None
+            found = Step(node, "runs", self._store.index.newest(node.id), (str(error),))
+        self._steps[node.id] = found
         return found
 
     def _step(self, node: Node, store: Store | None) -> Step:
@@ -289,7 +300,8 @@ class _Planner:
         if unknown:
             newest = store.index.newest(node.id)
             return Step(node, *self._of_unknown(node, newest, contents, unknown))
-        found = lookup(node.task, contents, store, self._codes, self._on_code_change)
+        parts = self._parts_of(node.task, contents)
+        found = find(node.task, parts, store, self._on_code_change)
         if node in self._forced:
             entry = found.entry or store.index.newest(node.id)
             return Step(node, "runs", entry, ("forced",), found.key)
@@ -301,6 +313,15 @@ class _Planner:
         return Step(
             node, "runs" if found.entry is None else "other code", newest, reasons, found.key
         )
+
+    def _parts_of(self, task: Task[Any], contents: Mapping[str, str]) -> KeyParts:
+        code = self._codes.of(type(task))
+        try:
+            return parts_of(task, code, contents)
+        except Exception as error:
+            raise _FingerprintError(
+                f"its fingerprint fails: {type(error).__name__}: {error}"
+            ) from error
 
     def _contents(self, node: Node) -> tuple[dict[str, str], list[str]]:
         """Content of each input by place, and the places of those that will be made."""
@@ -332,9 +353,9 @@ class _Planner:
         for needed, content in needs.values():
             step = self._steps[needed.id]
             if step.status not in ("stored", "other code") or step.entry is None:
-                waiting.append(f"{needed!r}, which it asked for, is made before")
+                waiting.append(f"{name_of(needed)}, which it asked for, is made before")
             elif self._codes.content(needed, step.entry.outputs) != content:
-                changed.append(f"{needed!r}, which it asked for, changed")
+                changed.append(f"{name_of(needed)}, which it asked for, changed")
         return "runs" if changed else "waits" if waiting else "stored", (*changed, *waiting)
 
     def _of_known(
@@ -362,8 +383,7 @@ class _Planner:
         if before is None:
             return "runs", newest, waiting
         as_before = {**contents, **{place: before.inputs.get(place, "") for place in unknown}}
-        now = parts_of(node.task, self._codes.of(type(node.task)), as_before)
-        changes = tuple(differences(before, now))
+        changes = tuple(differences(before, self._parts_of(node.task, as_before)))
         is_certain = any(not change.startswith("input") for change in changes)
         return "runs" if is_certain else "waits", newest, (*changes, *waiting)
 
@@ -386,6 +406,16 @@ class _Planner:
         if not changes:
             return ("never built with these inputs",)
         return ("never built with these parameters", *(f"nearest: {change}" for change in changes))
+
+
+def name_of(task: Task[Any]) -> str:
+    """A task in a line, with its fields as they are written in files and on the command line.
+
+    Args:
+        task: Any.
+    """
+    fields = {name: field.to_json(task.__dict__[name]) for name, field in task.fields.items()}
+    return f"{type(task).__name__}({shown_fields(fields)})"
 
 
 def plain_fields(task: Task[Any]) -> dict[str, Any]:
@@ -431,7 +461,7 @@ def _told(step: Step) -> str:
     ]
     of = "made" if step.status in ("stored", "other code") else "compared with the result made"
     approved = ", approved for this code" if entry.approved_from else ""
-    run = f" by run {entry.run[:12]}" if entry.run else ""
+    run = f" by run {entry.run}" if entry.run else ""
     return f"{of} {moment(entry.created_at)}{run} ({', '.join(figures)}{approved})"
 
 

@@ -9,6 +9,7 @@ from tadka.task.look.word import plain
 
 _MOST_ROWS = 20
 _LONGEST = 40  # letters of a cell
+_MOST_ITEMS = 5  # of a list or dict
 
 
 class Tellable(Protocol):
@@ -101,11 +102,14 @@ def _shown(value: Any) -> str:
     if isinstance(value, Mapping) and isinstance(value.get("task"), str):
         part = f"[{value['part']}]" if "part" in value else ""
         return f"#{value['task'][:8]}{part}"
-    if isinstance(value, list) and len(value) > 3 and isinstance(value[0], Mapping):
-        return f"[{len(value)} tasks]" if "task" in value[0] else f"[{len(value)} items]"
-    if isinstance(value, list):
-        return f"[{', '.join(map(_shown, value))}]"
-    return str(value)
+    if isinstance(value, Mapping | list):
+        items = list(value.values()) if isinstance(value, Mapping) else value
+        are_tasks = all(isinstance(item, Mapping) and "task" in item for item in items)
+        if len(items) > 1 and (are_tasks or len(items) > _MOST_ITEMS):
+            return f"[{len(items):,} {'tasks' if are_tasks else 'items'}]"
+    if isinstance(value, Mapping):
+        return f"{{{', '.join(f'{key}: {_shown(item)}' for key, item in value.items())}}}"
+    return f"[{', '.join(map(_shown, value))}]" if isinstance(value, list) else str(value)
 
 
 def num_rows_of(descriptions: Iterable[Mapping[str, Any]]) -> int | None:

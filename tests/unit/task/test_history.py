@@ -17,6 +17,7 @@ from tadka.task.history import get, load, ls, restore
 from tadka.task.output.out import Out
 from tadka.task.store.row import Entry
 from tadka.task.store.store import Store
+from tadka.task.table import shown_fields
 from tests.unit.task.made import make
 from tests.unit.task.shop import Clicks, Link, Mode, Score, Total, Train
 
@@ -103,6 +104,15 @@ def test_a_list_prints_as_a_table_and_becomes_a_frame(store: Store) -> None:
     assert pd.Timestamp("2023-11-14 22:13:20", tz="UTC") == frame["created_at"][0]
     assert task.id == json.loads(json.dumps(rows.to_json()))[0]["id"]
     assert "Nothing." == str(ls(workspace=store, limit=0))
+
+
+def test_fields_are_shown_in_a_line() -> None:
+    task = {"task": "abcdef0123456789"}
+    fields = {"a": 1, "b": task, "c": [task, task], "d": {**task, "part": "x"}, "e": {"k": [1]}}
+    assert (
+        "a=1, b=#abcdef01, c=[2 tasks], d=#abcdef01[x], e={k: [1]}, f=[9 items], g=[], h=None"
+        == shown_fields({**fields, "f": [0] * 9, "g": [], "h": None})
+    )
 
 
 def test_a_long_list_prints_its_first_rows(store: Store) -> None:

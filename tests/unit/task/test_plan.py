@@ -205,7 +205,7 @@ def test_an_explanation_says_what_runs_and_against_what_it_is_compared(store: St
     text = str(task.explain(store))
 
     assert text.splitlines() == [
-        f"Upper(lr=0.1, lines=Lines#{Lines().id[:6]})  #{task.id[:8]}",
+        f"Upper(lines=#{Lines().id[:8]}, lr=0.1)  #{task.id[:8]}",
         "runs if an input turns out different",
         "  input lines is made before",
         "compared with the result made 2023-11-14 22:13:20 UTC by run abcdef (500 ms, 8 B)",
@@ -288,3 +288,34 @@ def test_what_a_body_asked_for_is_looked_at(tmp_path: Path) -> None:
 
     assert 10 == build(Asks(), workspace=tmp_path)
     assert "stored" == explain(Asks(), workspace=tmp_path).status
+
+
+class Outside(Task[int]):
+    """Reads what no task made."""
+
+    file: Path
+    before: Task[int] | None = None
+
+    def fingerprint(self) -> dict[str, str]:
+        return {"table": self.file.read_text()}
+
+    def run(self) -> int:
+        return 1
+
+
+def test_what_no_task_made_is_told(store: Store, tmp_path: Path) -> None:
+    file = tmp_path / "table.txt"
+    file.write_text("a")
+    task = Outside(file=file)
+    build(task, workspace=store)
+    assert "stored" == plan(task, store=store)[task].status
+
+    file.write_text("b")
+    (reason,) = plan(task, store=store)[task].reasons
+    assert "changed" in reason
+
+    file.unlink()
+    (reason,) = plan(task, store=store)[task].reasons
+    assert "its fingerprint fails: FileNotFoundError" in reason
+    waiting = Outside(file=file, before=Count(number=1))
+    assert ("never built with these inputs",) == plan(waiting, store=store)[waiting].reasons
