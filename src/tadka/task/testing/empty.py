@@ -136,7 +136,7 @@ class _EmptySession:
         task, cls = node.task, type(node.task)
         keys = [key for key in (task, *cls.__mro__) if key in self._given]
         if keys:
-            value = self._given[keys[0]]  # type: ignore[index]
+            value = self._given[keys[0]]
             self._values[node.id] = {"": value} if "" in cls.outs else dict(value)
             return EmptyResult(task, "given")
         declared = _declared(cls)
