@@ -292,9 +292,13 @@ class Task(Input[T_co]):
                 index[id(whole_of(item))], item.output if isinstance(item, Part) else None
             )
 
-        rows = [
-            (type(t), {name: replaced(t.__dict__[name], place) for name in t.fields}) for t in tasks
-        ]
+        rows = []
+        for task in tasks:
+            own = task.__dict__
+            values = {name: replaced(own[name], place) for name in task.fields}
+            if "_is_cut" in own:  # its fields give no id any more
+                values.update(_id=own["_id"], _is_cut=True)
+            rows.append((type(task), values))
         return _restored, (rows,)
 
 

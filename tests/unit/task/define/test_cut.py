@@ -45,9 +45,7 @@ class TestCut:
     def test_a_field_of_a_stand_in_is_refused_by_name(self) -> None:
         short = cut(chain(4))
 
-        with pytest.raises(
-            ConfigError, match=r"'number' of Link#\w{6} cannot be read here"
-        ) as info:
+        with pytest.raises(ConfigError, match=r"Link#\w{6}.number cannot be read here") as info:
             _ = far(short, 3).number
         assert "Give the running task a field for it" in str(info.value)
         assert not hasattr(far(short, 3), "number")
@@ -79,8 +77,8 @@ class TestCut:
         near, known = short.parts
         assert isinstance(near, Link)
         assert isinstance(known, Link)
+        assert known.before is short.by_name["x"]
         assert [1, 0] == [known.number, far(known, 1).number]
-        assert 0 == getattr(short.by_name["x"], "number", None)
         assert 3 == far(near, 1).number
         assert isinstance(far(near, 2), StandIn)
 
@@ -92,6 +90,40 @@ class TestCut:
         assert isinstance(short.weights.task, StandIn)
         assert "weights" == short.weights.output
         assert score.id == short.id
+
+    def test_many_tasks_have_one_stand_in(self) -> None:
+        numbers = [Link(number=number) for number in range(5)]
+        whole = Total(parts=[Total(parts=numbers, by_name={"x": numbers[0]})])
+        wanted = whole.parts[0].id
+
+        short: Total = pickle.loads(pickle.dumps(cut(whole, levels=1)))
+
+        near = short.parts[0]
+        assert isinstance(near, Total)
+        assert 1.0 == near.scale
+        assert "[5 tasks]" == repr(near.parts)
+        assert near.parts
+        for use in (len, list, lambda parts: parts[0], lambda parts: numbers[0] in parts):
+            with pytest.raises(ConfigError, match=r"^\[5 tasks\] cannot be read here"):
+                use(near.parts)
+        with pytest.raises(ConfigError, match=r"^\[1 tasks\].items cannot be read here"):
+            near.by_name.items()
+        assert (wanted, whole.id) == (near.id, short.id)
+
+    def test_layers_that_hold_all_of_the_one_above_are_cut_sooner(self) -> None:
+        layer: list[Task[int]] = [Link(number=number) for number in range(40)]
+        for _ in range(3):
+            layer = [Total(parts=layer, scale=scale) for scale in range(40)]
+        whole = Total(parts=layer)
+
+        short: Total = pickle.loads(pickle.dumps(cut(whole)))
+
+        assert 20_000 > len(pickle.dumps(cut(whole)))
+        near = short.parts[7]
+        assert isinstance(near, Total)
+        assert 7.0 == near.scale
+        assert isinstance(near.parts, StandIn)
+        assert whole.id == short.id
 
     def test_what_is_not_significant_stays_so(self) -> None:
         story = Story(notes=[Note(text="a")], title=Note(text="b"))
@@ -109,5 +141,14 @@ class TestCut:
     def test_a_stand_in_is_cut_no_further(self) -> None:
         short = cut(chain(6))
 
-        assert isinstance(far(cut(short, levels=1), 2), StandIn)
-        assert far(short, 3) is far(cut(short), 3)
+        assert short is cut(short)
+        shorter: Link = pickle.loads(pickle.dumps(cut(short, levels=1)))
+        assert isinstance(far(shorter, 2), StandIn)
+        assert short.id == shorter.id
+
+    def test_a_stand_in_cannot_run(self) -> None:
+        before = cut(chain(2), levels=0).before
+
+        assert isinstance(before, StandIn)
+        with pytest.raises(ConfigError, match="cannot be read here"):
+            before.run()
