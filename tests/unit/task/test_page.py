@@ -76,6 +76,7 @@ def test_a_small_graph_has_a_box_and_a_card_for_each_task() -> None:
     found = Elements(page_of(plan_of(fit(), step=mixed)))
 
     assert 8 == found.count("rect", "box")
+    assert "300 MiB of memory at most" in found.text
     assert 9 == found.count("path", "link")
     assert 8 == found.count("details", "card")
     assert 0 == found.count("details", "folded")

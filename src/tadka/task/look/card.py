@@ -154,6 +154,8 @@ def _facts(view: View) -> dict[str, str]:
         facts["made" if view.is_stored else "last made"] = moment(entry.created_at)
         facts["run"] = plain(entry.run)
         facts["key" if view.is_stored else "key before"] = plain(entry.key[:_BOX])
+        if code := str(entry.parts.get("code") or ""):
+            facts["code" if view.is_stored else "code before"] = plain(code[:_BOX])
         if entry.seed is not None:
             facts["seed"] = str(entry.seed)
         if entry.approved_from:

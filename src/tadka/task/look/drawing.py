@@ -243,6 +243,8 @@ def _tip(view: View) -> str:
     lines = [f"{view.name} #{view.node.id[:8]}: {STATUSES[view.status]}", view.label]
     if view.is_stored or view.status == "failed":
         lines.append(small_print(view))
+    if view.peak_bytes is not None and (view.is_stored or view.status == "failed"):
+        lines.append(f"{size(view.peak_bytes)} of memory at most")
     lines += [plain(reason) for reason in view.reasons[:8]]
     return "\n".join(filter(None, lines))
 

@@ -73,7 +73,8 @@ class View:
         entry: Its result, or the newest result of a task of the same id.
         execution: What the last run that met it did with it.
         name: Of the class; with the module where two classes share a name.
-        label: The parameters that tell it from others of its class: `day=2026-01-31`.
+        label: What tells it from others of its class: parameters such as `day=2026-01-31`, or the
+            beginning of its id.
     """
 
     node: Node
@@ -237,19 +238,22 @@ class _Labels:
                 if not field.holds_tasks:
                     values.setdefault(name, set()).add(repr(getattr(node.task, name, None)))
         self._names = {
-            cls: [name for name, found in values.items() if numbers[cls] == 1 or len(found) > 1]
+            cls: [name for name, found in values.items() if len(found) > 1]
             for cls, values in seen.items()
         }
 
     def of(self, node: Node) -> str:
         """Its parameters, else those of the one task that it needs of a class with several."""
+        if self._numbers[type(node.task)] == 1:
+            return parameters_of(node.task)
+        below = node
         for _ in range(_DEEPEST_LABEL):
-            label = parameters_of(node.task, self._names[type(node.task)])
-            if label or self._numbers[type(node.task)] == 1:
+            label = parameters_of(below.task, self._names[type(below.task)])
+            if label:
                 return label
-            parents = node.parents[:_MOST_PARENTS]
+            parents = below.parents[:_MOST_PARENTS]
             several = [parent for parent in parents if self._numbers[type(parent.task)] > 1]
             if len(several) != 1:
                 break
-            node = several[0]
-        return ""
+            below = several[0]
+        return f"#{node.id[:8]}"

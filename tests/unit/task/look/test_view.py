@@ -38,6 +38,21 @@ def test_labels_are_what_tells_tasks_of_a_class_apart() -> None:
     assert ["Day", "Shop", "Joined"] == [view.name for view in views[:3]]
 
 
+def test_what_differs_in_what_it_needs_alone_is_told_by_it_or_by_its_id() -> None:
+    class Both(Task[int]):
+        days: list[Day]
+
+        def run(self, days: list[dict[str, int]]) -> int:
+            return 0
+
+    days = [joined.clicks for joined in fit(3).days]
+    both = [Both(days=days[:1]), Both(days=days[:2])]
+    views = views_of(plan_of(*both))
+
+    assert ["day=2026-01-01", f"#{both[1].id[:8]}"] == [view_of(views, b).label for b in both]
+    assert "" == view_of(views_of(plan_of(both[1])), both[1]).label
+
+
 def test_classes_of_one_name_bear_as_much_of_the_module_as_tells_them_apart() -> None:
     names = names_of([shop.Clicks, Clicks, Day])
 
