@@ -43,8 +43,8 @@ def test_what_a_stored_task_is_and_came_out() -> None:
         "2 CPU, 4 GiB memory, 1 GPU, at most 60 s", "2026-09-21 14:13:20 UTC", "seed 7", "run r1",
         "window default 7", "Needs", "clicks", "shop", "Needed by", "Fit", "lr=0.05",
         ".parquet, 3 MiB, 20,000 rows, 4 columns, 625 KiB in memory", "int64",
-        "is_sane error passed",
-        "is_full warn passed", "auc 0.71234", "code c0dec0dec0de", "Code: 2 pieces", "shop.helpers.clean",
+        "is_sane error passed", "is_full warn passed", "auc 0.71234",
+        "code c0dec0dec0de", "Code: 2 pieces", "shop.helpers.clean",
     ):  # fmt: skip
         assert text in found.text, text
     assert "Why" not in found.text
