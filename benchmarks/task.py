@@ -135,11 +135,16 @@ def cells(bench: harness.Bench) -> list[harness.Cell]:
         for name, _, system, env in FRAMES
         if wants(name)
     ]
-    found += [cell(f"{name}_empty", "empty", name, env={}) for name in MODULES if wants(name)]
+    # of the others' starts only gokart's memory is asked for
+    found += [
+        cell(f"{name}_empty", "empty", name, env={})
+        for name in MODULES
+        if wants(name) and (name in ("tadka", "gokart") or not options.quick)
+    ]
     found += [
         cell(f"{name}_import", "imports", module, env={})
         for name, module in MODULES.items()
-        if wants(name)
+        if wants(name) and (name == "tadka" or not options.quick)
     ]
     return found
 

@@ -16,7 +16,7 @@ import harness
 STACK_BYTES = 512 << 20
 """For those who walk a chain by recursion; address space, taken only where it is used."""
 
-NUM_IMPORTS = 5
+NUM_IMPORTS, NUM_IMPORTS_PEERS = 5, 2
 HEAVY = ("numpy", "pandas", "polars", "pyarrow", "sqlalchemy", "pydantic", "rich")
 
 
@@ -73,7 +73,7 @@ def imports(module: str) -> dict[str, Any]:
         f"print(' '.join(name for name in {HEAVY!r} if name in sys.modules))"
     )
     times: list[float] = []
-    for _ in range(NUM_IMPORTS):
+    for _ in range(NUM_IMPORTS if module.startswith("tadka") else NUM_IMPORTS_PEERS):
         done = subprocess.run(
             [sys.executable, "-c", code], check=True, capture_output=True, text=True
         )
