@@ -16,7 +16,9 @@ import threading
 import time
 import urllib.error
 import urllib.request
+from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
 from typing import Any, get_args
 from urllib.parse import urlsplit
 
@@ -73,7 +75,8 @@ def notify(
 class Notifier:
     """Calls a function with events, one after another, in a thread of its own.
 
-    What it could not send it says in one warning of the log, when the build has ended.
+    What it could not send it says in one warning of the log, when the build has ended. The event of
+    a build's end is given the number of tasks that failed, as its `error`.
 
     Args:
         send: The function; what it raises counts as not sent.
@@ -100,6 +103,7 @@ class Notifier:
         self._num_failed = 0
         self._num_dropped = 0
         self._reason = ""
+        self._bad: dict[str, Counter[str]] = {}  # run -> failed and skipped tasks
 
     def __call__(self, event: Event) -> None:
         """Takes an event, and returns at once.
@@ -107,9 +111,15 @@ class Notifier:
         Args:
             event: Of a build.
         """
+        if event.kind in {"failed", "skipped"}:
+            self._bad.setdefault(event.run, Counter())[event.kind] += 1
+        is_end = event.kind == "build finished"
+        if is_end and (bad := self._bad.pop(event.run, None)) and not event.error:
+            counts = [f"{bad[kind]} {kind}" for kind in ("failed", "skipped") if bad[kind]]
+            event = replace(event, error=", ".join(counts))
         if event.kind in self._kinds:
             self._put(event)
-        if event.kind == "build finished":
+        if is_end:
             self._put(_END)
 
     def close(self, timeout_s: float = _PATIENCE_S) -> None:
@@ -286,7 +296,7 @@ def text_of(event: Event) -> str:
     if event.kind == "build started":
         text = f"Build {event.run} started {where}: {event.num_tasks} tasks."
     elif event.kind == "build finished":
-        how = f"failed{took}{reason}" if event.error else f"finished{took}."
+        how = f"ended{took}{reason}." if event.error else f"finished{took}."
         text = f"Build {event.run} {where}: {event.num_done} of {event.num_tasks} tasks, {how}"
     elif event.kind == "hit":
         text = f"{name} was there already {place}."

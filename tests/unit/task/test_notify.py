@@ -8,14 +8,18 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tadka.core.error import ConfigError
+from tadka.task.build.build import build
 from tadka.task.build.event import Event
+from tadka.task.build.report import BuildError
+from tadka.task.define.task import Task
 from tadka.task.notify import KINDS, Notifier, NotSent, Webhook, notify, text_of
-from tests.unit.task.shop import Link
+from tests.unit.task.shop import Clicks, Link
 
 SECRET = "T000/B000/s3cr3t"
 
@@ -99,6 +103,41 @@ def test_webhook_receives_json_with_text(receiver: Receiver) -> None:
         "Link(number=3, before=None) finished in 1 min 15 s (1/3)",
         "Link(number=3, before=None) failed (1/3): ValueError: &lt;b&gt; &amp; c",
     ] == receiver.texts
+
+
+def test_the_end_of_a_build_tells_how_many_failed(receiver: Receiver) -> None:
+    notifier = notify(receiver.url, on="build finished")
+
+    for kind in ("failed", "failed", "skipped", "hit"):
+        notifier(event(kind))
+    notifier(event("build finished", seconds=2.0))
+    notifier(event("build finished"))
+    notifier.close()
+
+    assert receiver.texts[0].endswith("1 of 3 tasks, ended in 2 s: 2 failed, 1 skipped.")
+    assert receiver.texts[1].endswith("1 of 3 tasks, finished.")
+
+
+def test_builds_tell_it(receiver: Receiver, tmp_path: Path) -> None:
+    notifier = notify(receiver.url, on=["build started", "finished", "failed", "build finished"])
+
+    assert {} == build(Clicks(), workspace=tmp_path, on_event=notifier)
+    with pytest.raises(BuildError):
+        build(Failing(), workspace=tmp_path, on_event=notifier)
+    notifier.close()
+
+    words = [text.split(" on ")[0].split(" (")[0] for text in receiver.texts]
+    assert words[0].endswith("started")
+    assert words[1].startswith("Clicks(")
+    assert ": 1 of 1 tasks, finished in " in receiver.texts[2]
+    assert words[4].startswith("Failing")
+    assert "ValueError: no clicks" in receiver.texts[4]
+    assert receiver.texts[5].endswith(": 1 failed.")
+
+
+class Failing(Task[int]):
+    def run(self) -> int:
+        raise ValueError("no clicks")
 
 
 def test_body_can_be_another(receiver: Receiver) -> None:
