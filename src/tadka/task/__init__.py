@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from tadka.task.history import get, load, ls, restore
     from tadka.task.notify import notify
     from tadka.task.output.out import Out, check
+    from tadka.task.outside import state_of
+    from tadka.task.page import graph_page
     from tadka.task.plan import Plan, explain, plan
     from tadka.task.run_diff import diff
     from tadka.task.runs import run, runs
@@ -49,6 +51,8 @@ else:
             "history": ["get", "load", "ls", "restore"],
             "notify": ["notify"],
             "output.out": ["Out", "check"],
+            "outside": ["state_of"],
+            "page": ["graph_page"],
             "plan": ["Plan", "explain", "plan"],
             "run_diff": ["diff"],
             "runs": ["run", "runs"],
@@ -81,6 +85,7 @@ __all__ = [
     "from_gokart",
     "gc",
     "get",
+    "graph_page",
     "load",
     "load_settings",
     "ls",
@@ -90,4 +95,5 @@ __all__ = [
     "restore",
     "run",
     "runs",
+    "state_of",
 ]

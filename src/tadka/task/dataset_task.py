@@ -79,11 +79,9 @@ class DatasetTask(Task[Version]):
     tables, so that changed inputs make a new version, and equal rows from other inputs make
     nothing downstream run again.
 
-    Args:
-        store: Folder or URI of the store of versions, see `tadka.dataset.Store`.
-        engine: `"duckdb"` or `"spark"`, which give the same rows.
-
     Attributes:
+        store: A field, the folder or URI of the store of versions, see `tadka.dataset.Store`.
+        engine: A field, `"duckdb"` or `"spark"`, which give the same rows.
         definition: The dataset.
         level: How much of the tables is read at each build to tell whether they changed:
             `"content"` all bytes, `"footer"` the ends of files, `"listing"` nothing, so that files

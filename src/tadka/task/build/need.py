@@ -1,10 +1,10 @@
 """Tasks that a body asked for while it ran, written down with its result and read back."""
 
-import importlib
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from tadka.core.error import TadkaError
+from tadka.core.extra import require
 from tadka.task.define.frozen import Input, ordered, path_of
 from tadka.task.define.task import Part, Task, needs_of
 
@@ -75,7 +75,7 @@ def _imported(path: str) -> type[Task[Any]] | None:
     names = path.split(".")
     for length in range(len(names) - 1, 0, -1):
         try:
-            value: Any = importlib.import_module(".".join(names[:length]))
+            value: Any = require(".".join(names[:length]))
         except ImportError:
             continue
         for name in names[length:]:

@@ -22,8 +22,8 @@ from typing import Any
 from tadka.core.error import LaunchError
 from tadka.core.extra import require
 from tadka.core.resource import Resources
-from tadka.launch import Exit, LocalLauncher, ProcessSpec
-from tadka.launch.local import LocalProcess
+from tadka.launch.launcher import Exit, ProcessSpec
+from tadka.launch.local import LocalLauncher, LocalProcess
 from tadka.task.build.job import Failure, Job, Outcome
 from tadka.task.build.serve import Asked, Definition, Orders, encode, listening, serve
 from tadka.task.build.tokens import Capacity, Tokens

@@ -13,7 +13,7 @@ T = TypeVar("T")
 class Run(ABC):
     """The run of one task: `def run(self, clicks: DataFrame, run: Run) -> DataFrame`.
 
-    Args:
+    Attributes:
         seed: The class's own, or one derived from the task's id.
         folder: Scratch space, removed afterwards.
     """
