@@ -4,13 +4,13 @@ import shutil
 import subprocess
 import sys
 import time
+from functools import cache
 from pathlib import Path
 
 import pytest
-import typer
 
-from tadka.cli.app import app
-from tadka.cli.completion import candidates
+from tadka.cli.complete import Known, candidates
+from tadka.cli.completion import describe
 from tadka.cli.find import Project
 from tests.command import TADKA, run_command
 
@@ -61,6 +61,9 @@ MORE = (
 )
 
 
+DESCRIBED = cache(describe)  # once for all lines that are tried here
+
+
 @pytest.fixture(scope="module")
 def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with a project whose modules would not import."""
@@ -84,7 +87,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def complete(line: str, folder: Path) -> list[str]:
-    found = candidates(typer.main.get_command(app), line, folder)
+    found = candidates(DESCRIBED, line, folder)
     return [value for value, _ in found]
 
 
@@ -173,7 +176,7 @@ def test_commands_options_and_choices(place: Path, line: str, expected: list[str
 
 
 def test_every_noun_is_told_with_its_help() -> None:
-    found = dict(candidates(typer.main.get_command(app), "tadka ", Path()))
+    found = dict(candidates(DESCRIBED, "tadka ", Path()))
 
     assert {"dataset", "demo", "new"} < set(found)
     assert "Train, apply and look at models without a framework." == found["score"]
@@ -188,6 +191,73 @@ def test_an_unknown_shell_is_wrong_usage(place: Path) -> None:
 
     assert 2 == done.returncode
     assert "tcsh" in done.stderr
+
+
+# ---------------------------------------------------------------- what is kept
+
+
+@pytest.fixture
+def kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The file of descriptions."""
+    monkeypatch.setenv("TADKA_CACHE", str(tmp_path / "cache"))
+    return tmp_path / "cache" / "completion.json"
+
+
+def test_commands_are_described_once(kept: Path) -> None:
+    asked: list[str] = []
+
+    def tell(name: str) -> dict[str, str] | None:
+        asked.append(name)
+        return None if name == "gone" else {"help": name}
+
+    for _ in range(2):
+        known = Known(tell)
+        assert [{"help": "a"}, {"help": "b"}, None] == [known("a"), known("b"), known("gone")]
+    assert ["a", "b", "gone", "gone"] == asked
+
+    kept.write_text(kept.read_text().replace('"stamp": "', '"stamp": "another '))
+    Known(tell)("a")
+    assert 5 == len(asked)
+
+
+@pytest.mark.parametrize("text", ["", "[]", "{", '{"stamp": 1}', "\x00"])
+def test_a_damaged_file_of_descriptions_is_written_anew(kept: Path, text: str) -> None:
+    kept.parent.mkdir()
+    kept.write_text(text)
+
+    assert {"help": "a"} == Known(lambda name: {"help": name})("a")
+    assert "stamp" in kept.read_text()
+
+
+def test_a_folder_that_cannot_be_written_is_no_hindrance(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "file").write_text("")
+    monkeypatch.setenv("TADKA_CACHE", str(tmp_path / "file" / "cache"))
+
+    assert {"help": "a"} == Known(lambda name: {"help": name})("a")
+
+
+def test_the_second_tab_loads_no_command(place: Path, kept: Path) -> None:
+    code = (
+        "import sys; from tadka.cli import main; main()\n"
+        "print(*sorted({'typer', 'pydantic', 'rich', 'numpy', 'yaml'} & set(sys.modules)))"
+    )
+    words = ["-c", code, "completion", "bash", "--line", "tadka task run shop.tasks:Cl"]
+    told = [
+        subprocess.run(
+            [sys.executable, *words],
+            cwd=place,
+            env=environment_in(kept.parent.parent),
+            capture_output=True,
+            text=True,
+            check=True,
+        ).stdout.splitlines()
+        for _ in range(2)
+    ]
+
+    assert "shop.tasks:Clicks\t" == told[0][0]
+    assert ["shop.tasks:Clicks\t", ""] == told[1]
 
 
 # ---------------------------------------------------------------- shells
@@ -241,7 +311,6 @@ PS1=; unsetopt zle_bracketed_paste prompt_cr prompt_sp; bindkey -e
 """
 CASES = [
     ("tadka datas", ["tadka", "dataset"]),
-    ("tadka dataset check shop.ta", ["tadka", "dataset", "check", "shop.tables:Train"]),
     ("tadka dataset check shop.tables:Tr", ["tadka", "dataset", "check", "shop.tables:Train"]),
     ("tadka dataset check x --engine=sp", ["tadka", "dataset", "check", "x", "--engine=spark"]),
     ("tadka task run shop.ja", ["tadka", "task", "run", "shop.jam:Jam"]),
