@@ -49,8 +49,7 @@ class KeyParts:
         parts = [self.task, self.version, self.code, self.values, self.inputs, self.outs]
         if self.outside:
             parts.append(self.outside)
-        text = json.dumps(parts, sort_keys=True, separators=(",", ":"), default=dict)
-        return hashlib.sha256(record(b"key", text.encode())).hexdigest()
+        return hashlib.sha256(record(b"key", _TO_TEXT(parts).encode())).hexdigest()
 
     def to_json(self) -> dict[str, Any]:
         """Plain JSON, which `from_json` reads back as equal parts."""
@@ -69,6 +68,9 @@ class KeyParts:
         """
         known = [part.name for part in dataclasses.fields(cls) if part.name in data]
         return cls(**{name: data[name] for name in known})
+
+
+_TO_TEXT = json.JSONEncoder(sort_keys=True, separators=(",", ":"), default=dict).encode
 
 
 def code_of_tasks(cls: type[Task[Any]]) -> CodeHash:

@@ -1,5 +1,6 @@
 """Names of results for people: what a task's class says, or class and beginning of the key."""
 
+import posixpath
 import string
 from collections.abc import Iterable, Iterator
 from enum import Enum
@@ -10,6 +11,7 @@ from tadka.task.define.declaration import closest
 from tadka.task.define.frozen import Input
 from tadka.task.define.task import Task
 from tadka.task.store.row import Output
+from tadka.task.store.store import RESERVED
 
 _LENGTH = 8
 """Of the part of a key or id in a name."""
@@ -74,10 +76,16 @@ def filled(task: Task[Any], output: str) -> str:
             f"{where} has the path {template!r}, which cannot be filled in: {error}. Fields stand "
             "in braces by their names."
         ) from None
-    if path.startswith("/") or ".." in path.split("/") or "\0" in path:
+    path = posixpath.normpath(path)
+    if path.startswith(("/", "../")) or path in ("..", ".") or "\0" in path:
         raise ConfigError(
             f"{where} of {task!r} has the path {path!r}, which leads out of the workspace. Choose "
             "another value, or another path."
+        )
+    if path.split("/")[0] in RESERVED:
+        raise ConfigError(
+            f"{where} of {task!r} has the path {path!r}, and the workspace needs "
+            f"{path.split('/')[0]!r} for itself. Choose another path."
         )
     return path
 

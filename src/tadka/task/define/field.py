@@ -200,7 +200,7 @@ class Field:
         Args:
             value: As `value_of` gave it.
         """
-        return self.kind.to_json(value)
+        return value.as_json() if isinstance(value, Input) else self.kind.to_json(value)
 
     def from_json(self, data: Any, where: str, task_of: TaskOf | None = None) -> Any:
         """The value that `to_json` wrote.

@@ -3,7 +3,8 @@
 import types
 import typing
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Protocol
 from xml.etree.ElementTree import ElementTree
@@ -164,7 +165,7 @@ class Codec:
         Raises:
             DataError: As said.
         """
-        wanted = _wanted(self.type_)
+        wanted = self._class
         if wanted is not None and not _is_instance(value, wanted):
             raise DataError(
                 f"The result of {where} is {_name(type(value))}; the class says "
@@ -195,7 +196,9 @@ class Codec:
         value = collect(value)
         nulls = self._form(type(value)).write(value, target, self.out)
         found = describe(value, nulls)
-        return replace(found, format=self.format, type=_name(type(value)))
+        object.__setattr__(found, "format", self.format)  # it is ours, and this is often
+        object.__setattr__(found, "type", _name(type(value)))
+        return found
 
     def read(self, target: Path, type_: Any = None) -> Any:
         """The result, equal to what was written.
@@ -213,6 +216,11 @@ class Codec:
     def describe(self, value: Any) -> Description:
         """A result in figures."""
         return describe(value)
+
+    @cached_property
+    def _class(self) -> type | None:
+        """What results must be of."""
+        return _wanted(self.type_)
 
     def _form(self, type_: Any) -> Form:
         if self.format != "jsonl":
@@ -304,6 +312,8 @@ def _type_of(name: str) -> Any:
 
 def _shapes(type_: Any) -> set[str]:
     """What a type is to a format: one word, several for a union."""
+    if type(type_) is type and type_ in _BUILTIN:
+        return {_BUILTIN[type_]}
     if typing.get_origin(type_) is typing.Annotated:
         return _shapes(typing.get_args(type_)[0])
     if typing.get_origin(type_) in {typing.Union, types.UnionType}:
@@ -344,6 +354,16 @@ def _shape(type_: Any) -> str:
     return "other"
 
 
+_BUILTIN: Mapping[type, str] = {
+    dict: "dict",
+    list: "list",
+    str: "str",
+    bytes: "bytes",
+    int: "scalar",
+    float: "scalar",
+    bool: "scalar",
+    type(None): "scalar",
+}
 _CLASSES: Mapping[str, tuple[Any, ...]] = {
     "str": (str,),
     "bytes": (bytes,),

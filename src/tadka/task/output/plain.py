@@ -13,6 +13,7 @@ from tadka.storage.tabular import unreadable
 from tadka.task.output.out import SUFFIXES, Out
 from tadka.task.output.text import is_utf8, pack, unpack
 
+_LINE = 88  # characters that are read at a glance
 _INDENTED_BYTES = 1 << 16  # JSON up to this size is written for people, larger for machines
 
 
@@ -81,7 +82,7 @@ class Json:
         """NaN and infinities as Python writes them; numbers of numpy as plain numbers."""
         plain = _plain(value, "value")
         text = json.dumps(plain, ensure_ascii=not is_utf8(out))
-        if len(text) <= _INDENTED_BYTES:
+        if _LINE < len(text) <= _INDENTED_BYTES:
             text = json.dumps(plain, ensure_ascii=not is_utf8(out), indent=2)
         return _encode(text + "\n", out)
 

@@ -232,6 +232,14 @@ class Objects:
         """
         return Path(self._path(output))
 
+    def name(self, output: Output) -> str:
+        """Where an object is below the root.
+
+        Args:
+            output: Names it.
+        """
+        return self._path(output)[len(str(self.root)) + 1 :]
+
     def is_touched(self, output: Output) -> bool:
         """Whether a file was written to, as far as its time shows it.
 

@@ -3,7 +3,7 @@
 import hashlib
 import json
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
 
@@ -39,7 +39,10 @@ class Output:
             description: Of its value; as it was where it is None.
         """
         kept = self.description if description is None else description
-        return replace(self, name=name, description=kept)
+        return Output(
+            *(name, self.content, self.suffix, self.num_bytes, kept),
+            *(self.is_folder, self.mtime_ns, self.aside),
+        )
 
     def to_json(self) -> dict[str, Any]:
         """What `from_json` makes the same output of."""
@@ -249,14 +252,17 @@ def columns_of(entry: Entry, details: dict[str, str], known: dict[int, str]) -> 
     for name, value in entry.parts.items():
         digest = known.get(id(value))
         if digest is None:
-            text = compact(value)
-            if len(text) < _LONG:
-                short[name] = value
-                continue
-            digest = hashlib.sha256(text.encode()).hexdigest()
-            details[digest] = text
+            is_long = not isinstance(value, str) or len(value) >= _LONG - 2
+            text = compact(value) if is_long else ""
+            digest = ""
+            if len(text) >= _LONG:
+                digest = hashlib.sha256(text.encode()).hexdigest()
+                details[digest] = text
             known[id(value)] = digest
-        long[name] = digest
+        if digest:
+            long[name] = digest
+        else:
+            short[name] = value
     body: dict[str, Any] = {
         "seconds": entry.seconds,
         "fields": entry.fields,

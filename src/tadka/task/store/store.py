@@ -236,29 +236,23 @@ class Store:
             ConfigError: The name is one that the workspace uses itself, or not below it.
             DataError: Something that is no link has the name, or it cannot be made.
         """
-        parts = Path(name).parts
-        if not parts or parts[0] in RESERVED or ".." in parts or Path(name).is_absolute():
+        parts = name.split("/")
+        if parts[0] in (*RESERVED, "", ".") or ".." in parts or "\0" in name:
             raise ConfigError(
                 f"Link {name!r} is not possible; it must be a path below the workspace that begins "
                 f"with none of {', '.join(RESERVED)}."
             )
         if self._remote is not None:
             return None
-        link = self.folder / name
-        target = os.path.relpath(self._objects.path(output), link.parent)
+        link = f"{self.folder}/{name}"
+        target = "../" * (len(parts) - 1) + self._objects.name(output)
         try:
-            with contextlib.suppress(FileNotFoundError):
-                if str(link.readlink()) == target:
-                    return link
-            link.parent.mkdir(parents=True, exist_ok=True)
-            aside = link.parent / aside_name(link.name)
-            aside.symlink_to(target)
-            aside.replace(link)
+            _link(link, target)
         except OSError as error:
             raise DataError(
-                f"Link {str(link)!r} cannot be made: {error.strerror}. Move away what has its name."
+                f"Link {link!r} cannot be made: {error.strerror}. Move away what has its name."
             ) from error
-        return link
+        return Path(link)
 
     # ------------------------------------------------------------ reading
 
@@ -298,7 +292,7 @@ class Store:
                 are gone.
             DataError: They cannot be read.
         """
-        if output.aside is not None and Path(output.aside).exists():
+        if output.aside is not None and os.path.exists(output.aside):  # noqa: PTH110 - often
             return Path(output.aside)
         if self._remote is not None:
             self._fetch(self._remote, output)
@@ -482,6 +476,21 @@ def _lock_of(name: str) -> str:
 
 
 _REMOVAL = _lock_of("removal")
+
+
+def _link(link: str, target: str) -> None:
+    """Makes a symbolic link, or turns one to another target. Paths are text, as this is often."""
+    folder, _, name = link.rpartition("/")
+    try:
+        os.symlink(target, link)  # noqa: PTH211
+    except FileNotFoundError:
+        os.makedirs(folder, exist_ok=True)  # noqa: PTH103
+        _link(link, target)
+    except FileExistsError:
+        if os.readlink(link) != target:  # noqa: PTH115
+            aside = Path(folder, aside_name(name))
+            aside.symlink_to(target)
+            aside.replace(link)
 
 
 def _rebuilt(workspace: str, index: Index | str | None, given: dict[str, Any]) -> Store:
