@@ -12,7 +12,6 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from tadka import __version__
 from tadka.cli.find import Parameter, Project
 
 Described = Mapping[str, Any]
@@ -66,7 +65,7 @@ class Known:
         self._describe = describe
         base = Path(os.environ.get("TADKA_CACHE") or "~/.cache/tadka").expanduser()
         self._file = base / "completion.json"
-        self._stamp = f"{__version__} {_changed_ns()} {Path(__file__).parent}"
+        self._stamp = f"{_changed_ns()} {Path(__file__).parent}"
         self._known: dict[str, Any] = {}
         with contextlib.suppress(OSError, ValueError, TypeError, AttributeError, KeyError):
             found = json.loads(self._file.read_text(encoding="utf-8"))
