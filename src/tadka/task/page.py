@@ -9,7 +9,7 @@ from pathlib import Path
 from tadka.core.page import facts_list
 from tadka.core.page import page as frame
 from tadka.task.look import card as cards
-from tadka.task.look import column, drawing
+from tadka.task.look import column, drawing, plot
 from tadka.task.look.card import LogReader, card, link
 from tadka.task.look.drawing import Group, draw_classes, draw_tasks, groups_of, sign
 from tadka.task.look.past import executions_of, log_reader
@@ -49,7 +49,7 @@ a:focus-visible, summary:focus-visible, pre:focus-visible, .graph:focus-visible 
 .tasks tr:target td {{ background: var(--panel); }}
 .tasks tr {{ scroll-margin-top: 40px; }}
 .folded > summary {{ cursor: pointer; margin: 0 0 8px; }}
-{drawing.STYLE}{column.STYLE}{cards.STYLE}
+{drawing.STYLE}{column.STYLE}{cards.STYLE}{plot.STYLE}
 @media print {{ .graph {{ max-height: none; overflow: visible; border: 0; padding: 0; }}
   .graph > svg {{ width: 100% !important; min-width: 0 !important; }}
   pre {{ max-height: none; }} .card {{ break-inside: auto; }} .card > summary {{

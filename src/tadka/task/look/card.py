@@ -1,16 +1,15 @@
 """The card of a task: what it is made from, what came out, how it went, and why it is to run."""
 
-import datetime as dt
 import inspect
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from html import escape
 from typing import Any
 
-from tadka.core.chart import line_chart
 from tadka.core.page import facts_list
 from tadka.task.look.column import columns_table
 from tadka.task.look.drawing import sign, style_of
+from tadka.task.look.plot import left_table, measured
 from tadka.task.look.view import STATUSES, View, value_text
 from tadka.task.look.word import (
     NOTHING,
@@ -19,7 +18,6 @@ from tadka.task.look.word import (
     many,
     many_rows,
     moment,
-    number,
     plain,
     printed,
     shown,
@@ -30,8 +28,6 @@ from tadka.task.store.row import Execution, Output
 _MOST_NEIGHBOURS = 24  # that are named one by one
 _MOST_CODE = 60  # pieces of code that are named
 _NUM_LINES = 30  # of a log
-_MOST_PLOTS = 12
-_MOST_POINTS = 500  # of a line
 _BOX = 12  # digits of a hash
 
 STYLE = """
@@ -50,10 +46,6 @@ STYLE = """
 .card > div { padding: 4px 16px 12px; scroll-margin-top: 60px; border-top: 1px solid var(--rule); }
 .card:has(:target) { outline: 2px solid var(--c); outline-offset: 1px; }
 .card .facts { grid-template-columns: repeat(auto-fill, minmax(178px, 1fr)); }
-.card figure { margin: 0; } .card figure > svg { min-width: 0; }
-.charts { display: grid; gap: 0 32px; align-items: start;
-  grid-template-columns: repeat(auto-fill, minmax(min(100%, 460px), 1fr)); }
-.charts > section { min-width: 0; } .charts figure text { font-size: 16px; }
 .card h3 { margin: 18px 0 6px; } .card .facts { margin: 12px 0 0; } .log { max-height: none; }
 .card .scroll { margin-bottom: 6px; }
 .pair { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(100%, 340px), 1fr));
@@ -67,9 +59,6 @@ pre { margin: 0; padding: 10px 12px; overflow: auto; max-height: 420px; font-siz
   white-space: pre-wrap; overflow-wrap: anywhere; unicode-bidi: plaintext; }
 .inner > summary { cursor: pointer; color: var(--soft); font-size: 13px; margin: 6px 0; }
 .doc { color: var(--soft); max-width: 74ch; margin: 10px 0 0; }
-.share { display: block; width: 100%; min-width: 90px; margin-top: 7px; height: 9px;
-  background: var(--panel); outline: 1px solid var(--rule); } .share i { display: block;
-  height: 100%; background: var(--s0); }
 code { font-size: 12px; overflow-wrap: anywhere; }
 """
 
@@ -104,7 +93,7 @@ def card(view: View, *, views: Sequence[View], anchors: frozenset[str], log: Log
         f'<div class="pair">{_parameters(view)}{_neighbours(view, views, anchors)}</div>',
         *_outputs(view),
         _checks(view),
-        _metrics(view),
+        "" if view.execution is None else measured(view.execution),
         _log(view, log),
         _code(view),
     ]
@@ -215,7 +204,7 @@ def _parameters(view: View) -> str:
         rows.append(f"<tr><td>{shown(name)}{note}</td><td>{_value(value)}</td></tr>")
     if not rows:
         return ""
-    return f"<section><h3>Parameters</h3>{_table(('name', 'value'), rows)}</section>"
+    return f"<section><h3>Parameters</h3>{left_table(('name', 'value'), rows)}</section>"
 
 
 def _value(value: Any) -> str:
@@ -246,7 +235,7 @@ def _neighbours(view: View, views: Sequence[View], anchors: frozenset[str]) -> s
     parts = []
     if needs:
         more = f'<p class="note">and {num_more:,} more</p>' if num_more else ""
-        table = _table(("field", "task"), needs)
+        table = left_table(("field", "task"), needs)
         parts.append(f"<section><h3>Needs</h3>{table}{more}</section>")
     parts.append(_asked_for(view))
     if view.node.children:
@@ -257,7 +246,7 @@ def _neighbours(view: View, views: Sequence[View], anchors: frozenset[str]) -> s
         ]
         left = len(children) - len(rows)
         more = f'<p class="note">and {left:,} more</p>' if left else ""
-        table = _table(("task",), rows)
+        table = left_table(("task",), rows)
         parts.append(f"<section><h3>Needed by</h3>{table}{more}</section>")
     return "".join(parts)
 
@@ -279,7 +268,7 @@ def _asked_for(view: View) -> str:
         return ""
     left = len(rows) - _MOST_NEIGHBOURS
     more = f'<p class="note">and {left:,} more</p>' if left > 0 else ""
-    table = _table(("task",), rows[:_MOST_NEIGHBOURS])
+    table = left_table(("task",), rows[:_MOST_NEIGHBOURS])
     return f"<section><h3>Asked for while it ran</h3>{table}{more}</section>"
 
 
@@ -327,100 +316,7 @@ def _checks(view: View) -> str:
         rows.append(
             f"<tr><td>{shown(check.name)}</td><td>{check.severity}</td><td>{result}</td></tr>"
         )
-    return f"<h3>Checks</h3>{_table(('check', 'severity', 'result'), rows)}"
-
-
-def _metrics(view: View) -> str:
-    if view.execution is None:
-        return ""
-    single, charts = {}, []
-    for name, value in view.execution.metrics.items():
-        if isinstance(value, int | float | str | None):  # as `run.log` takes them
-            single[plain(name)] = plain(number(value, 5))
-        elif isinstance(value, list | tuple) and value:
-            points = [(float(i + 1), item) for i, item in enumerate(value)]
-            lines = _line(points)
-            if len(lines) > 1:
-                charts.append(_chart(plain(name), lines, "call", plain(name), is_whole=True))
-    plots = view.execution.details.get("plots")
-    if isinstance(plots, list | tuple):
-        charts += filter(None, map(_plot, plots[:_MOST_PLOTS]))
-    numbers = f"<h3>Metrics</h3>{facts_list(single)}" if single else ""
-    return numbers + (f'<div class="charts">{"".join(charts)}</div>' if charts else "")
-
-
-def _plot(plot: Any) -> str:
-    """A chart of what `run.plot` was given."""
-    if not isinstance(plot, Mapping):
-        return ""
-    x, y = plain(plot.get("x", "x")), plain(plot.get("y", "y"))
-    pairs = plot.get("points") or []
-    if isinstance(plot.get("xs"), list) and isinstance(plot.get("ys"), list):
-        pairs = list(zip(plot["xs"], plot["ys"], strict=False))
-    pairs = [tuple(pair) for pair in pairs if isinstance(pair, list | tuple) and len(pair) == 2]
-    if (times := _times(pairs)) is not None:
-        pairs, since = times
-        x = f"{x}, {since}"
-    lines = _line(pairs)
-    if lines:
-        return _chart(f"{y} by {x}", lines, x, y)
-    numbers = [(name, value) for name, value in pairs if _is_number(value)]
-    if not numbers:
-        return ""
-    most = max(abs(value) for _, value in numbers) or 1.0
-    rows = [
-        f"<tr><td>{shown(name, 60)}</td><td>{escape(number(value))}</td>"
-        f'<td><span class="share"><i style="width:{100 * (abs(value) / most):.1f}%"></i></span>'
-        "</td></tr>"
-        for name, value in numbers[:_NUM_LINES]
-    ]
-    table = _table((escape(x), escape(y), ""), rows)
-    return f"<section><h3>{shown(f'{y} by {x}')}</h3>{table}</section>"
-
-
-def _times(pairs: Sequence[tuple[Any, Any]]) -> tuple[list[tuple[float, Any]], str] | None:
-    """Pairs whose first is a time, with numbers in its place and words for what they count."""
-    try:
-        moments = [dt.datetime.fromisoformat(x) for x, _ in pairs]
-        first = min(moments)
-        seconds = [(moment - first).total_seconds() for moment in moments]
-    except (TypeError, ValueError):  # no text, no time, or times with and without a zone
-        return None
-    units = (("days", 86400.0), ("hours", 3600.0), ("seconds", 1.0))
-    word, unit = next((u for u in units if max(seconds) >= 3 * u[1]), units[-1])
-    since = f"{first:%Y-%m-%d %H:%M:%S}".removesuffix(" 00:00:00")
-    return [
-        (s / unit, y) for s, (_, y) in zip(seconds, pairs, strict=True)
-    ], f"{word} since {since}"
-
-
-def _line(pairs: Iterable[tuple[Any, Any]]) -> list[tuple[float, float]]:
-    """Points from left to right, no more than can be told apart; none where they are no numbers."""
-    pairs = list(pairs)
-    points = [(float(x), float(y)) for x, y in pairs if _is_number(x) and _is_number(y)]
-    if len(points) < len(pairs) / 2:
-        return []
-    points.sort()
-    step = -(-len(points) // _MOST_POINTS) or 1
-    return points[::step]
-
-
-def _is_number(value: object) -> bool:
-    try:
-        return (
-            isinstance(value, int | float)
-            and not isinstance(value, bool)
-            and abs(float(value)) < 1e300
-        )
-    except OverflowError:
-        return False
-
-
-def _chart(
-    title: str, points: Sequence[tuple[float, float]], x: str, y: str, *, is_whole: bool = False
-) -> str:
-    drawn = line_chart({title: points}, x_label=x, y_label=y, label=title, x_is_whole=is_whole)
-    return f"<section><h3>{shown(title)}</h3><figure>{drawn}</figure></section>"
+    return f"<h3>Checks</h3>{left_table(('check', 'severity', 'result'), rows)}"
 
 
 def _log(view: View, log: LogReader) -> str:
@@ -445,12 +341,4 @@ def _code(view: View) -> str:
     return (
         f'<details class="inner"><summary>Code: {many(len(parts), "piece")} that the result '
         f"depends on</summary><p>{names}{more}</p></details>"
-    )
-
-
-def _table(heads: Sequence[str], rows: Sequence[str]) -> str:
-    return (
-        '<div class="scroll"><table class="left"><thead><tr>'
-        + "".join(f"<th>{head}</th>" for head in heads)
-        + f"</tr></thead><tbody>{''.join(rows)}</tbody></table></div>"
     )
