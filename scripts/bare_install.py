@@ -34,9 +34,9 @@ def check_rooms() -> None:
         if importlib.util.find_spec(module):
             sys.exit(f"{module} is installed here, so this is no install without extras.")
     for room in ROOMS:
-        module = importlib.import_module(room)
-        for name in getattr(module, "__all__", ()):  # some are imported when first asked for
-            getattr(module, name)
+        imported = importlib.import_module(room)
+        for name in getattr(imported, "__all__", ()):  # some are imported when first asked for
+            getattr(imported, name)
 
 
 def check_stream() -> None:
