@@ -82,15 +82,17 @@ class Features(Task[pd.DataFrame]):
         people: pd.DataFrame,
         liked: pd.DataFrame,
     ) -> pd.DataFrame:
+        of_person = people.set_index("user").add_prefix("person_")
+        of_film = liked.set_index("film").add_prefix("film_")
         rows = (
             ratings[["user", "film", "stars"]]
-            .merge(people.rename(columns=lambda name: f"person_{name}"), "left", None, "user", "person_user")
-            .merge(liked.rename(columns=lambda name: f"film_{name}"), "left", None, "film", "film_film")
+            .join(of_person, on="user")
+            .join(of_film, on="film")
             .merge(films.drop(columns="title"), "left", "film")
         )
         year = rows["year"].fillna(rows["year"].median()) - 1990
         rows = rows.assign(year=year / 10, both=rows["person_tendency"] * rows["film_tendency"])
-        return rows.drop(columns=["person_user", "film_film"]).fillna(0.0)
+        return rows.fillna(0.0)
 
 
 class Weights(Task[np.ndarray]):

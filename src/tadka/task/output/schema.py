@@ -154,7 +154,8 @@ def _example(column: Column, columns: _Columns, seen: Kind) -> str:
                 "astype('Int64')"
             )
     row = columns.first_other(name, column.kind)
-    return f": row {row} holds {columns.value(name, row)!r}"
+    value = columns.value(name, row)
+    return f": row {row} holds {value.item() if hasattr(value, 'item') else value!r}"
 
 
 class _Pandas:
