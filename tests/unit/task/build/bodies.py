@@ -1,5 +1,6 @@
 """Tasks that do in a process what tests of processes want."""
 
+import atexit
 import ctypes
 import os
 import signal
@@ -77,6 +78,37 @@ class Moves(Task[str]):
         before = str(Path.cwd())
         os.chdir(self.folder)
         return before
+
+
+class OnGpu(Task[str]):
+    number: int
+    resources = Resources(cpu=0.5, gpu=1)
+
+    def run(self) -> str:
+        return os.environ["CUDA_VISIBLE_DEVICES"]
+
+
+class NoGpu(Task[str]):
+    def run(self) -> str:
+        return os.environ["CUDA_VISIBLE_DEVICES"]
+
+
+class Lingers(Task[int]):
+    """Its process does not end when it should."""
+
+    resources = Resources(memory="1G")
+
+    def run(self) -> int:
+        atexit.register(threading.Event().wait)
+        return 1
+
+
+class Closes(Task[int]):
+    """Closes what is not its own."""
+
+    def run(self) -> int:
+        os.closerange(3, 1000)
+        return 1
 
 
 class Ends(Task[int]):

@@ -31,6 +31,7 @@ from tests.unit.launch.conftest import temporary as temporary
 from tests.unit.launch.conftest import watch as watch
 from tests.unit.task.build.bodies import (
     Chatters,
+    Closes,
     Deep,
     Eats,
     Ends,
@@ -39,11 +40,14 @@ from tests.unit.task.build.bodies import (
     HoldsLittle,
     HoldsMuch,
     Late,
+    Lingers,
     Meeting,
     Moves,
     Named,
+    NoGpu,
     Noisy,
     Number,
+    OnGpu,
     Says,
     Setting,
     Split,
@@ -211,6 +215,25 @@ class TestProcesses:
 
         assert 3 == len({one["pid"] for one in found})
 
+    def test_each_gpu_is_given_to_one_job_at_a_time(
+        self, store: Store, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr("tadka.launch.local.visible_gpus", lambda: ["4", "7"])
+        room = Room(store, 2, capacity=Capacity(cpu=8, memory_bytes=1 << 30, gpu=2))
+
+        found = room.values(*(OnGpu(number=number) for number in range(5)))
+
+        assert {"4", "7"} == set(found)
+        assert [""] == room.values(NoGpu())
+        room.workers.close()
+
+    def test_a_process_that_does_not_end_is_ended(
+        self, room: Room, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(sys.modules[Workers.__module__], "_END_S", 0.1)
+
+        assert [1] == room.values(Lingers())
+
     def test_cores_are_numbers_of_threads(self, room: Room) -> None:
         first, second, third = room.values(Where(), WhereThreads(), WhereThreads(number=1))
 
@@ -344,6 +367,13 @@ class TestFailures:
         assert outcome.error is not None
         assert "killed" == outcome.error.kind
         assert room.workers.has_room(Resources(cpu=2))
+
+    def test_a_job_that_closes_the_connection_fails_alone(self, room: Room) -> None:
+        closed, number = room.run(Closes(), Number())
+
+        assert closed.error is not None
+        assert "The process of Closes ended before it was done" in closed.error.message
+        assert number.error is None
 
     def test_a_job_ends_at_its_timeout_and_the_next_one_runs(self, room: Room) -> None:
         late, number = room.run(Late(), Late(number=1))
