@@ -162,31 +162,36 @@ class Tokens:
         self._add(self._running.pop(number), -1)
         self._beside.discard(number)
 
+    def _amounts(self, needs: Resources) -> tuple[float, float, float, float]:
+        """Cores, memory, GPUs and workers; what has grown beyond the machine takes all of it."""
+        memory_bytes = min(needs.memory_bytes or 0, self.capacity.memory_bytes)
+        return needs.cpu, memory_bytes, needs.gpu, min(1.0, needs.cpu)
+
     def _add(self, needs: Resources, sign: int) -> None:
-        for place, amount in enumerate(_amounts(needs)):
+        for place, amount in enumerate(self._amounts(needs)):
             self._used[place] += sign * amount
 
     def _size(self, needs: Resources) -> float:
         """The largest share of anything that there is."""
-        pairs = zip(_amounts(needs), self._all, strict=True)
+        pairs = zip(self._amounts(needs), self._all, strict=True)
         return max(amount / most if most else 0.0 for amount, most in pairs)
 
     def _lacks(self, needs: Resources) -> list[bool]:
         """For each of cores, memory, GPUs and workers, whether too little is free."""
         return [
             amount > 0 and used + amount > most + _ROUNDING
-            for amount, used, most in zip(_amounts(needs), self._used, self._all, strict=True)
+            for amount, used, most in zip(self._amounts(needs), self._used, self._all, strict=True)
         ]
 
     def _may_pass(self, needs: Resources, awaited: Resources) -> bool:
         """Whether a job that fits may begin before a larger one that does not."""
-        amounts, large = _amounts(needs), _amounts(awaited)
+        amounts, large = self._amounts(needs), self._amounts(awaited)
         lacks = self._lacks(awaited)
         if any(is_short and not amount for is_short, amount in zip(lacks, amounts, strict=True)):
             return True  # the larger one waits for something else
         beside = list(amounts)
         for number in self._beside:
-            for place, amount in enumerate(_amounts(self._running[number])):
+            for place, amount in enumerate(self._amounts(self._running[number])):
                 beside[place] += amount
         return all(
             other + amount <= most + _ROUNDING
@@ -225,7 +230,3 @@ def grown(resources: Resources, attempt: int, most_bytes: int | None = None) -> 
     most = require("tadka.launch").available_bytes() if most_bytes is None else most_bytes
     wanted = resources.memory_bytes * _GROWTH**attempt
     return replace(resources, memory=max(resources.memory_bytes, min(wanted, most)))
-
-
-def _amounts(needs: Resources) -> tuple[float, float, float, float]:
-    return needs.cpu, needs.memory_bytes or 0, needs.gpu, min(1.0, needs.cpu)

@@ -104,6 +104,16 @@ class TestChoose:
         assert other == tokens.choose([SMALL, other, one])
         assert tokens.choose([]) is None
 
+    def test_what_has_grown_beyond_the_machine_runs_alone(self) -> None:
+        tokens = Tokens(MACHINE)
+        grown = Resources(memory="13G")
+
+        assert grown == tokens.choose([grown])
+        tokens.take(0, grown)
+        assert tokens.choose([SMALL]) is None
+        tokens.give(0)
+        assert SMALL == tokens.choose([SMALL])
+
     def test_what_fits_beside_the_large_one_begins_before_it(self) -> None:
         tokens = Tokens(MACHINE)
         tokens.take(0, LARGE)
