@@ -13,11 +13,11 @@ import time
 import warnings
 from collections import deque
 from collections.abc import Iterable, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from tadka.core.error import ConfigError, DataError
+from tadka.core.extra import require
 from tadka.core.resource import Resources
-from tadka.launch.local import LocalLauncher
 from tadka.task.build.environment import environment_of
 from tadka.task.build.executor import Executor
 from tadka.task.build.group import Group, Item, Settled
@@ -29,7 +29,6 @@ from tadka.task.build.record import Listener, Record, Running
 from tadka.task.build.report import Report
 from tadka.task.build.tokens import grown, needs_process
 from tadka.task.build.work import Work, Works
-from tadka.task.build.workers import Workers
 from tadka.task.define.frozen import Input, path_of
 from tadka.task.define.task import Task, arguments_of, inputs_of, whole_of
 from tadka.task.force import Forced, forced
@@ -38,6 +37,9 @@ from tadka.task.key import parts_of
 from tadka.task.lookup import Codes, Found, OnCodeChange, find, reasons_of
 from tadka.task.store.row import Entry, RunRow
 from tadka.task.store.store import Store
+
+if TYPE_CHECKING:
+    from tadka.launch.local import LocalLauncher
 
 _logger = logging.getLogger(__name__)
 
@@ -84,7 +86,7 @@ class Build:
         on_code_change: OnCodeChange | None = None,
         on_event: Listener | None = None,
         keep_going: bool = True,
-        launcher: LocalLauncher | None = None,
+        launcher: "LocalLauncher | None" = None,
     ) -> None:
         if workers is not None and (type(workers) is not int or workers < 1):
             raise ConfigError(f"workers={workers!r}; it must be a whole number of at least 1.")
@@ -153,8 +155,10 @@ class Build:
         self._record.num_tasks = len(self._works)
         fresh = [task for cls, task in new.items() if cls not in self._classes]
         is_apart = self._workers > 1 or any(needs_process(task.resources) for task in fresh)
-        if is_apart and not isinstance(self._executor, Workers):
-            self._executor = Workers(self._store, self._workers, launcher=self._launcher)
+        if is_apart and isinstance(self._executor, Inline):
+            # late: what starts processes is slow to load, and small builds need none
+            workers = require("tadka.task.build.workers")
+            self._executor = workers.Workers(self._store, self._workers, launcher=self._launcher)
         for task in fresh:
             self._executor.check(task)
         self._classes.update(new)
