@@ -5,7 +5,7 @@ import sys
 import time
 import warnings
 from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, redirect_stdout
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any, Self
@@ -136,7 +136,7 @@ def run(
         listeners = [stack.enter_context(_told(url)) for url in [*chosen.notify, *(notify or ())]]
         shown = stack.enter_context(_Shown(progress, list(listeners)))
         stack.enter_context(_short_warnings())
-        report = Build(
+        build = Build(
             tasks,
             store=store,
             workers=workers or chosen.workers,
@@ -144,12 +144,15 @@ def run(
             on_code_change=_code(on_code_change),
             on_event=shown,
             keep_going=not fail_fast,
-        ).run()
+        )
+        with redirect_stdout(sys.stderr):  # what tasks print is no part of the result
+            report = build.run()
         shown.close()
         if as_json:
             typer.echo(json.dumps(report.to_json()))
         else:
-            typer.echo(str(report))
+            # what failed follows on standard error, with its log
+            typer.echo(str(report).partition("\nFailed: ")[0])
             for one in report.roots[:10]:
                 _tell_result(report.results[one.id], store)
         try:
@@ -326,7 +329,8 @@ def approve(
 def _tasks(context: typer.Context, name: str, settings: Path | None) -> list[Task[Any]]:
     use_settings(settings)
     options = [name for one in context.command.params for name in one.opts]
-    return find_tasks(name, context.args, [one for one in options if one.startswith("--")])
+    with redirect_stdout(sys.stderr):  # what modules print when they are imported
+        return find_tasks(name, context.args, [one for one in options if one.startswith("--")])
 
 
 def _plan(

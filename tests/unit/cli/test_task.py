@@ -256,6 +256,16 @@ def test_all_failures_are_told_and_what_can_run_has_run(place: Path) -> None:
     assert {"ran": 0, "hit": 3, "failed": 2, "skipped": 1} == found["counts"]
 
 
+def test_what_modules_and_tasks_print_is_no_part_of_the_result(place: Path) -> None:
+    text = TASKS.replace("return self.day.day", 'print("hello")\n        return self.day.day')
+    (place / "shop" / "tasks.py").write_text(f'print("imported")\n{text}')
+
+    done = task(place, "run", "shop.tasks:DAYS", "--json")
+
+    assert json.loads(done.stdout)["is_ok"]
+    assert ["imported", "hello", "hello", "hello"] == done.stderr.splitlines()
+
+
 def test_force_runs_what_is_named(place: Path) -> None:
     words = ("shop.tasks:Features", *DAY)
     report(place, *words)
