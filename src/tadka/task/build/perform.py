@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TextIO
 
-from tadka.core.error import ConfigError, DataError
+from tadka.core.error import ConfigError, DataError, TadkaError
 from tadka.task.build.capture import Capture
 from tadka.task.build.chart import points_of
 from tadka.task.build.job import Failure, Job, Outcome, Ready
@@ -335,6 +335,8 @@ def _failure_of(error: BaseException) -> Failure:
         return Failure("check", str(error))
     lines = traceback.format_exception(type(error), error, _theirs(error.__traceback__))
     message = "".join(traceback.format_exception_only(error)).strip()
+    if isinstance(error, TadkaError):
+        message = f"{type(error).__name__}: {error}"
     return Failure(
         "out of memory" if isinstance(error, MemoryError) else "error", message, "".join(lines)
     )

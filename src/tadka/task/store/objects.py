@@ -17,6 +17,7 @@ locked (flock) by the process that began it; who finds it unlocked removes it.
 import contextlib
 import fcntl
 import hashlib
+import itertools
 import json
 import logging
 import os
@@ -91,7 +92,7 @@ class Objects:
             DataError: The workspace cannot be written.
         """
         with self._writing():
-            path = f"{self._open()}/{secrets.token_hex(_TOKEN // 2)}{suffix}"
+            path = f"{self._open()}/{_token()}{suffix}"
             if is_folder:
                 os.mkdir(path)
         return Path(path)
@@ -409,6 +410,19 @@ class Objects:
                 f"Workspace {str(self.root)!r} cannot be written: {error.strerror or error}. Free "
                 "some space, check its permissions, or choose another."
             ) from error
+
+
+def _token() -> str:
+    """A name that no process of the session has given yet: its own beginning, and a number."""
+    global _tokens
+    process, beginning, numbers = _tokens
+    if process != os.getpid():
+        _tokens = os.getpid(), secrets.token_hex(3), itertools.count()
+        return _token()
+    return f"{beginning}{next(numbers):0{_TOKEN - len(beginning)}x}"
+
+
+_tokens: tuple[int, str, Iterator[int]] = 0, "", itertools.count()
 
 
 def _gone(aside: str) -> DataError:
