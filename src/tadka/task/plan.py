@@ -1,5 +1,6 @@
 """What a build would do, and why: each task compared with the results that are stored."""
 
+import gc
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -208,7 +209,7 @@ def plan(
     graph = Graph([whole_of(item) for item in given])
     mode = on_code_change or current().on_code_change or "rerun"
     nodes = forced(graph, force)
-    with opened(workspace if store is None else store) as used:
+    with opened(workspace if store is None else store) as used, _no_collection():
         planner = _Planner(graph, used if used.exists else None, mode, nodes)
         return Plan(graph, {node.id: planner.step(node) for node in graph})
 
@@ -248,6 +249,21 @@ def opened(workspace: str | Path | Store | None) -> Iterator[Store]:
     finally:
         if store is not workspace:
             store.close()
+
+
+@contextmanager
+def _no_collection() -> Iterator[None]:
+    """A block without garbage collection, which would walk through all that is found, repeatedly.
+
+    That takes as long as finding it, and frees nothing.
+    """
+    is_on = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if is_on:
+            gc.enable()
 
 
 class _FingerprintError(Exception):

@@ -1,5 +1,8 @@
 import datetime as dt
 import json
+import os
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -9,12 +12,14 @@ from typing import Any
 import pytest
 
 from tadka.core.error import ConfigError, DataError
+from tadka.task.build.build import build
 from tadka.task.clean import gc
 from tadka.task.plan import plan
 from tadka.task.store.row import RunRow
 from tadka.task.store.store import Store
 from tests.unit.task.made import make
 from tests.unit.task.shop import Link, Total
+from tests.unit.task.test_history import Number
 from tests.unit.task.test_plan import Changed, Lines, Upper
 
 DAY_S = 86400.0
@@ -195,3 +200,49 @@ def test_names_for_people_go_with_what_they_name(tmp_path: Path) -> None:
     assert not (tmp_path / "1/Link/x.pkl").is_symlink()
     assert (tmp_path / "1/Link/mine.txt").exists()
     assert (tmp_path / "3/dead").is_symlink()  # not ours
+
+
+def test_what_a_build_found_stored_stays_with_its_run(tmp_path: Path) -> None:
+    first, second = (Total(parts=[Number(value=1), Number(value=n)]) for n in (2, 3))
+    for task in (first, second, first):
+        build(task, workspace=tmp_path)
+
+    found = gc(workspace=tmp_path, keep_runs=1, dry=False)
+
+    assert {"Total", "Number"} == {entry.task.rpartition(".")[2] for entry in found.entries}
+    assert 2 == len(found.entries)
+    assert "stored" == plan(first, workspace=tmp_path)[first].status
+    assert 2 == plan(second, workspace=tmp_path).num_to_run
+    assert 4 == build(second, workspace=tmp_path)
+
+
+def test_a_build_in_another_process_is_seen(tmp_path: Path) -> None:
+    code = """if True:
+        import time
+        from pathlib import Path
+        from tadka.task.build.build import build
+        from tadka.task.define.task import Task
+
+        class Slow(Task[int]):
+            def run(self) -> int:
+                Path("begun").touch()
+                while not Path("go").exists():
+                    time.sleep(0.01)
+                return 1
+
+        build(Slow(), workspace="ws")
+    """
+    environment = {**os.environ, "PYTHONPATH": ":".join(sys.path)}
+    process = subprocess.Popen([sys.executable, "-c", code], cwd=tmp_path, env=environment)
+    try:
+        deadline = time.monotonic() + 120
+        while not (tmp_path / "begun").exists() and time.monotonic() < deadline:
+            time.sleep(0.01)
+        with pytest.raises(DataError, match="1 build going on"):
+            gc(workspace=tmp_path / "ws", dry=False)
+        (tmp_path / "go").touch()
+        assert 0 == process.wait(120)
+    finally:
+        process.kill()
+        process.wait()
+    assert 1 == gc(workspace=tmp_path / "ws", dry=False).num_kept

@@ -12,6 +12,7 @@ import pandas as pd
 import pytest
 
 from tadka.core.error import ConfigError, DataError, NotFound
+from tadka.task.build.build import build
 from tadka.task.define.task import Task
 from tadka.task.history import get, load, ls, restore
 from tadka.task.output.out import Out
@@ -51,6 +52,21 @@ class Model(Task[str]):
 
     def run(self) -> str:
         return ""
+
+
+class Number(Task[int]):
+    value: int
+
+    def run(self) -> int:
+        return self.value
+
+
+class Sum(Task[float]):
+    numbers: list[Number]
+    scale: float = 1.0
+
+    def run(self, numbers: list[int]) -> float:
+        return sum(numbers) * self.scale
 
 
 def test_stored_results_are_listed_newest_first(store: Store) -> None:
@@ -339,3 +355,17 @@ def test_values_are_loaded_and_tasks_made_again_in_another_program(tmp_path: Pat
     assert "[1, 2] False\n" == run("-c", read_)
     again = f"{ways}print(restore('Rows', workspace='ws'))"
     assert "Rows(size=2)\n" == run("-c", again)
+
+
+def test_what_a_build_made_is_listed_loaded_and_made_again(tmp_path: Path) -> None:
+    """Behaviour 21: restored by its id, a task has its parameters and its result."""
+    task = Sum(numbers=[Number(value=value) for value in (1, 2)], scale=2.5)
+    assert 7.5 == build(task, workspace=tmp_path)
+
+    again = restore(task.id[:12], workspace=tmp_path)
+
+    assert task == again
+    assert repr(task) == repr(again)
+    assert 7.5 == load(again, workspace=tmp_path) == build(again, workspace=tmp_path)
+    assert 3 == len(ls(workspace=tmp_path))
+    assert 1 == len(ls(Sum, workspace=tmp_path, where={"numbers.value": 2}))
