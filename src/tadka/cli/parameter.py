@@ -4,17 +4,18 @@ Parameters of the task have their names, those of a task that it needs stand beh
 that a field asks for by its class is made of these; another one is named: `--model shop.more:Old`.
 """
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
-from typing import Any
+import inspect
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import MISSING, dataclass, field
+from typing import Any, get_type_hints
 
 from tadka.core.error import ConfigError
 from tadka.core.locate import locate_value
 from tadka.task.define.declaration import closest
-from tadka.task.define.field import Field
+from tadka.task.define.field import Field, param
 from tadka.task.define.frozen import Input
 from tadka.task.define.kind import InputKind, Kind, UnionKind
-from tadka.task.define.task import Part, Task
+from tadka.task.define.task import Part, Task, whole_of
 from tadka.task.settings import current
 
 _NOUN, _EXAMPLE = "task", "shop:Report"
@@ -46,7 +47,8 @@ def find_tasks(name: str, words: Sequence[str], options: Iterable[str] = ()) -> 
     """The tasks of a command line.
 
     Args:
-        name: `MODULE:NAME` of a class of tasks, a task, or a list of tasks.
+        name: `MODULE:NAME` of a class of tasks, a task, a list of tasks, or a function that makes
+            one of these; its arguments are parameters, by their annotations.
         words: Parameters, as in `--lr 0.1 --days.start=2026-01-31 --is-deep`.
         options: Of the command, for what is misspelt.
 
@@ -59,17 +61,19 @@ def find_tasks(name: str, words: Sequence[str], options: Iterable[str] = ()) -> 
     """
     module, value = locate_value(name, _NOUN, _EXAMPLE)
     given = parse(words)
-    if isinstance(value, Part):
-        value = value.task
+    if inspect.isfunction(value):
+        value, given = _called(value, given, options), Given("")
+    if isinstance(value, Input):
+        value = whole_of(value)
     if isinstance(value, Task):
         tasks = [_made(type(value), given, value, options)]
     elif isinstance(value, type) and issubclass(value, Task) and value is not Task:
         tasks = [_made(value, given, None, options)]
-    elif isinstance(value, list | tuple) and value and all(isinstance(v, Task) for v in value):
+    elif isinstance(value, list | tuple) and value and all(isinstance(v, Input) for v in value):
         if given.below:
             option = next(iter(given.below.values())).option
             raise ConfigError(f"{name!r} is a list of tasks, which has no parameter {option}.")
-        tasks = list(value)
+        tasks = [whole_of(item) for item in value]
     else:
         names = [n for n, one in vars(module).items() if _is_task(one)]
         wanted = name.rpartition(":")[2]
@@ -119,6 +123,48 @@ def parse(words: Sequence[str]) -> Given:
     return root
 
 
+def _called(function: Callable[..., Any], given: Given, options: Iterable[str]) -> Any:
+    """What a function makes, given its arguments by their names."""
+    name = function.__name__
+    try:
+        hints = get_type_hints(function)
+    except NameError as error:
+        raise ConfigError(f"Function {name} has an annotation that is unknown: {error}.") from None
+    fields = {}
+    for argument in inspect.signature(function).parameters.values():
+        if argument.kind in {argument.VAR_POSITIONAL, argument.VAR_KEYWORD}:
+            continue
+        if argument.name not in hints:
+            raise ConfigError(
+                f"Argument {argument.name!r} of function {name} has no type, and what a command "
+                f"line says is text; write {argument.name}: TYPE."
+            )
+        has_default = argument.default is not argument.empty
+        declared = param(default=argument.default) if has_default else MISSING
+        fields[argument.name] = Field.of(argument.name, hints[argument.name], declared, name)
+    values = {}
+    for word, one in given.below.items():
+        known = fields.get(word)
+        if known is None or one.below:
+            option = one.option or next(iter(one.below.values())).option
+            hint = closest(option, sorted({f"--{field}" for field in fields} | set(options)))
+            raise ConfigError(
+                f"{option} is no argument of {name}.{hint} It has: {', '.join(fields) or 'none'}."
+            )
+        values[word] = _plain(name, known, one)
+    for word, known in fields.items():
+        if known.is_required and word not in values:
+            raise ConfigError(f"{name} needs --{word.replace('_', '-')} ({known.kind.name}).")
+    made = function(**values)
+    is_list = isinstance(made, list | tuple) and made
+    if not all(isinstance(task, Input) for task in (made if is_list else [made])):
+        raise ConfigError(
+            f"Function {name} returned {type(made).__name__!r}; it must return a task, or a list "
+            "of tasks."
+        )
+    return made
+
+
 def _made(
     cls: type[Task[Any]], given: Given, start: Task[Any] | None, options: Iterable[str] = ()
 ) -> Task[Any]:
@@ -138,7 +184,7 @@ def _made(
             below = next(iter(one.below.values())).option
             raise ConfigError(f"{below}: {cls.__name__}.{name} is no task; it has no parameters.")
         else:
-            values[name] = _plain(cls, known, one)
+            values[name] = _plain(cls.__name__, known, one)
     of_settings = current().fields_of(cls)
     prefix = f"{given.option}." if given.option else "--"
     for name, known in cls.fields.items():
@@ -150,9 +196,9 @@ def _made(
     return cls(**values)
 
 
-def _plain(cls: type[Task[Any]], known: Field, given: Given) -> Any:
+def _plain(where: str, known: Field, given: Given) -> Any:
     if given.text is not None:
-        return known.from_text(given.text, cls.__name__)
+        return known.from_text(given.text, where)
     if any(kind.name == "bool" for kind in _members(known.kind)):
         return True
     raise ConfigError(f"Parameter {given.option} has no value; it must be {known.kind.name}.")

@@ -63,9 +63,10 @@ _TASK = Annotated[
     str,
     typer.Argument(
         metavar="MODULE:TASK",
-        help="A class of tasks, a task, or a list of them; MODULE may be dotted, or the path of a "
-        ".py file. Its parameters are options: --lr 0.1, those of a task that it needs "
-        "--clicks.day 2026-01-31; one with the name of an option below stands behind --.",
+        help="A class of tasks, a task, a list of them, or a function that makes one of these; "
+        "MODULE may be dotted, or the path of a .py file. Its parameters are options: --lr 0.1, "
+        "those of a task that it needs --clicks.day 2026-01-31; one with the name of an option "
+        "below stands behind --.",
         show_default=False,
     ),
 ]

@@ -103,6 +103,19 @@ NUMBER = 5
 DAYS = [Clicks(day=dt.date(2026, 1, day)) for day in (1, 2, 3)]
 many = Many(parts=[Fails(number=1), Fails(number=2), *DAYS])
 part = Both()["one"]
+
+
+def total(first: dt.date, num_days: int = 2, mode: Mode = Mode.FAST) -> Many:
+    days = [first + dt.timedelta(days=day) for day in range(num_days)]
+    return Many(parts=[Clicks(day=day, mode=mode) for day in days])
+
+
+def no_task(number: int = 1) -> int:
+    return number
+
+
+def no_type(number) -> Many:
+    return many
 '''
 DAY = ("--clicks.day", "2026-01-31")
 
@@ -128,6 +141,33 @@ def report(folder: Path, *words: str, status: int = 0, **environment: str) -> di
 
 
 # ---------------------------------------------------------------- run
+
+
+def test_a_function_makes_the_task_of_its_arguments(place: Path) -> None:
+    words = ("shop.tasks:total", "--first", "2026-01-02", "--num-days", "3", "--mode", "SLOW")
+    found = report(place, *words)
+
+    assert 3 == found["report"]["counts"]["ran"] - 1
+    assert "18\n" == task(place, "load", "Many").stdout
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        (("total",), "total needs --first (date)."),
+        (("total", "--first", "soon"), "Field 'first' of total is 'soon'; it must be"),
+        (("total", "--frist", "2026-01-01"), "--frist is no argument of total. Did you mean"),
+        (("no_task",), "Function no_task returned 'int'; it must return a task"),
+        (("no_type", "--number", "1"), "Argument 'number' of function no_type has no type"),
+    ],
+)
+def test_what_a_function_cannot_take_is_told(
+    place: Path, words: tuple[str, ...], expected: str
+) -> None:
+    done = task(place, "run", f"shop.tasks:{words[0]}", *words[1:])
+
+    assert 2 == done.returncode
+    assert expected in done.stderr
 
 
 def test_a_task_is_run_once(place: Path) -> None:
