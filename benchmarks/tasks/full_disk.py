@@ -17,7 +17,7 @@ from tadka.task.settings import open_store
 from tasks import journal, kept
 
 BIG_BYTES = 3_000_000
-SIZES_KIB = (*range(40, 400, 24), *range(400, 3_000, 400), *range(3_000, 3_640, 8))
+SIZES_KIB = (*range(40, 400, 24), *range(400, 3_000, 400), *range(3_000, 3_400, 8))
 
 
 def main() -> None:
