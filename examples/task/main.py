@@ -68,7 +68,9 @@ def run(
 
     page = page or workspace / "graph.html"
     page.parent.mkdir(parents=True, exist_ok=True)
-    page.write_text(graph_page(plan(changed, workspace=workspace)), encoding="utf-8")
+    page.write_text(
+        graph_page(plan(changed, workspace=workspace), workspace=workspace), encoding="utf-8"
+    )
     expect("people are told apart", census["accuracy"] > 0.83)
     expect("stars are foreseen", films["rmse"] < 0.98)
     return {
