@@ -86,7 +86,7 @@ class Trial:
         os.environ[journal.PATH] = str(self.journal_path)
         self._context = multiprocessing.get_context("forkserver")
         # what a build imports is no part of it
-        preloaded = ["tasks.victim", "tadka.task.build.workers", "numpy", "sqlite3"]
+        preloaded = ["tasks.victim", "tadka.task.engine.workers", "numpy", "sqlite3"]
         self._context.set_forkserver_preload(preloaded)
         self.counts: Counter[str] = Counter()
         self.stages = {kind: Counter[str]() for kind in KINDS}

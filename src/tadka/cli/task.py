@@ -19,13 +19,13 @@ from tadka.cli.task_store import app as store_app
 from tadka.core.error import ConfigError
 from tadka.core.progress import Progress, ProgressRow
 from tadka.storage.publish import publish_file
-from tadka.task.approve import approve as approve_tasks
-from tadka.task.build.build import Build
-from tadka.task.build.event import Event
-from tadka.task.build.link import names_of
-from tadka.task.build.report import BuildError, Result
 from tadka.task.define.task import Task
+from tadka.task.engine.build import Build
+from tadka.task.engine.event import Event
+from tadka.task.engine.link import names_of
+from tadka.task.engine.report import BuildError, Result
 from tadka.task.force import Forced, below
+from tadka.task.history.approve import approve as approve_tasks
 from tadka.task.look.past import executions_of, log_reader
 from tadka.task.notify import notify as notifier_of
 from tadka.task.page import graph_page

@@ -10,19 +10,19 @@ import typer
 
 from tadka.cli.parameter import find_tasks
 from tadka.core.error import ConfigError, DataError
-from tadka.task.clean import gc as gc_of
-from tadka.task.gokart import from_gokart
-from tadka.task.history import Row, find, load, ls
+from tadka.task.gokart.workspace import from_gokart
+from tadka.task.history.clean import gc as gc_of
+from tadka.task.history.diff import diff as diff_of
+from tadka.task.history.results import Row, find, load, ls
+from tadka.task.history.runs import LAST
+from tadka.task.history.runs import run as run_of
+from tadka.task.history.runs import runs as runs_of
+from tadka.task.look.table import Table, aligned
 from tadka.task.look.word import size
 from tadka.task.plan import opened
-from tadka.task.run_diff import diff as diff_of
-from tadka.task.runs import LAST
-from tadka.task.runs import run as run_of
-from tadka.task.runs import runs as runs_of
 from tadka.task.settings import load_settings, use
 from tadka.task.store.row import Entry, Output
 from tadka.task.store.store import Store
-from tadka.task.table import Table, aligned
 
 _LONGEST_VALUE = 20_000
 

@@ -8,54 +8,54 @@ from typing import TYPE_CHECKING
 from tadka.core.extra import on_demand
 
 if TYPE_CHECKING:
-    from tadka.task.approve import approve
-    from tadka.task.build.build import build
-    from tadka.task.build.drive import Build
-    from tadka.task.build.event import Event
-    from tadka.task.build.report import BuildError, Report, Result
-    from tadka.task.clean import gc
     from tadka.task.dataset_task import DatasetTask
     from tadka.task.define.explanation import Explanation
     from tadka.task.define.field import param
     from tadka.task.define.run import Run
     from tadka.task.define.task import Part, Task
+    from tadka.task.engine.build import build
+    from tadka.task.engine.drive import Build
+    from tadka.task.engine.event import Event
+    from tadka.task.engine.report import BuildError, Report, Result
     from tadka.task.force import below
-    from tadka.task.gokart import from_gokart
-    from tadka.task.history import get, load, ls, restore
+    from tadka.task.gokart.workspace import from_gokart
+    from tadka.task.history.approve import approve
+    from tadka.task.history.clean import gc
+    from tadka.task.history.diff import diff
+    from tadka.task.history.results import get, load, ls, restore
+    from tadka.task.history.runs import run, runs
     from tadka.task.notify import notify
     from tadka.task.output.out import Out, check
     from tadka.task.outside import state_of
     from tadka.task.page import graph_page
     from tadka.task.plan import Plan, explain, plan
-    from tadka.task.run_diff import diff
-    from tadka.task.runs import run, runs
     from tadka.task.settings import Settings, load_settings
     from tadka.task.store.store import Store
 else:
     __getattr__, __dir__ = on_demand(
         __name__,
         {
-            "approve": ["approve"],
-            "build.build": ["build"],
-            "build.drive": ["Build"],
-            "build.event": ["Event"],
-            "build.report": ["BuildError", "Report", "Result"],
-            "clean": ["gc"],
             "dataset_task": ["DatasetTask"],
             "define.explanation": ["Explanation"],
             "define.field": ["param"],
             "define.run": ["Run"],
             "define.task": ["Part", "Task"],
+            "engine.build": ["build"],
+            "engine.drive": ["Build"],
+            "engine.event": ["Event"],
+            "engine.report": ["BuildError", "Report", "Result"],
             "force": ["below"],
-            "gokart": ["from_gokart"],
-            "history": ["get", "load", "ls", "restore"],
+            "gokart.workspace": ["from_gokart"],
+            "history.approve": ["approve"],
+            "history.clean": ["gc"],
+            "history.diff": ["diff"],
+            "history.results": ["get", "load", "ls", "restore"],
+            "history.runs": ["run", "runs"],
             "notify": ["notify"],
             "output.out": ["Out", "check"],
             "outside": ["state_of"],
             "page": ["graph_page"],
             "plan": ["Plan", "explain", "plan"],
-            "run_diff": ["diff"],
-            "runs": ["run", "runs"],
             "settings": ["Settings", "load_settings"],
             "store.store": ["Store"],
         },

@@ -23,8 +23,8 @@ from typing import Any, get_args
 from urllib.parse import urlsplit
 
 from tadka.core.error import ConfigError
-from tadka.task.build.event import Event, EventKind
 from tadka.task.define.declaration import closest
+from tadka.task.engine.event import Event, EventKind
 
 KINDS: tuple[str, ...] = get_args(EventKind)
 

@@ -8,19 +8,19 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tadka.task.build.need import NEEDS, restored
 from tadka.task.define.explanation import Explanation, Line, Status, table_of
 from tadka.task.define.frozen import Input, path_of
 from tadka.task.define.task import Task, arguments_of, inputs_of, whole_of
+from tadka.task.engine.need import NEEDS, restored
 from tadka.task.force import Forced, forced
 from tadka.task.graph import Graph, Node
 from tadka.task.key import KeyParts, differences, field_differences, parts_of
+from tadka.task.look.table import shown_fields
 from tadka.task.look.word import duration, many, moment, size
 from tadka.task.lookup import Codes, Found, OnCodeChange, find
 from tadka.task.settings import current, open_store
 from tadka.task.store.row import Entry
 from tadka.task.store.store import Store
-from tadka.task.table import shown_fields
 
 _MOST_LINES = 20
 _MOST_INPUTS = 3  # that are told one by one

@@ -464,7 +464,7 @@ FORMATS: list[tuple[Out, Any]] = [
 def made(out_: Out, value: Any) -> Task[Any]:
     cls: Any = pd.DataFrame if isinstance(value, pd.DataFrame) else type(value)
 
-    class Made(Task[cls]):  # type: ignore[valid-type]
+    class Made(Task[cls]):
         out = out_
 
         def run(self) -> Any:
@@ -499,7 +499,7 @@ class ThroughMixin(Mixin, OfPandas):
 def test_24_the_type_argument_decides_the_library_through_bases(work: Path) -> None:
     pl = pytest.importorskip("polars")
 
-    class Polars(Task[pl.DataFrame]):
+    class Polars(Task[pl.DataFrame]):  # type: ignore[name-defined]
         def run(self) -> Any:
             return pl.DataFrame({"x": [1]})
 
@@ -567,7 +567,7 @@ def test_27_while_another_has_the_lock_other_tasks_go_first(work: Path) -> None:
     with Store(work) as other:
         key = parts_of(held, code_of_tasks(Number), {}).key
         assert other.locks.acquire(key)
-        done: list[str] = []
+        done: list[Any] = []
 
         def see(event: Any) -> None:
             if event.kind == "started":

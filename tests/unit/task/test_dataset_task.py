@@ -11,11 +11,11 @@ import pytest
 
 from tadka.core.error import ConfigError
 from tadka.dataset import CheckedOutput, Custom, Dataset, RowCount, Version
-from tadka.task.build.build import Build, build
-from tadka.task.build.report import BuildError, Report
 from tadka.task.code.digest import code_of
 from tadka.task.dataset_task import DatasetTask
 from tadka.task.define.task import Task
+from tadka.task.engine.build import Build, build
+from tadka.task.engine.report import BuildError, Report
 from tadka.task.store.store import Store
 from tests.unit.dataset.shop import (
     FIRST,

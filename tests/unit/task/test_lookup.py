@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
-from tadka.task.build.build import build
 from tadka.task.define.task import Task
+from tadka.task.engine.build import build
 from tadka.task.lookup import Codes, Found, lookup, reasons_of
 from tadka.task.output.out import Out
 from tadka.task.store.row import Entry, Output

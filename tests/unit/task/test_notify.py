@@ -14,10 +14,10 @@ from typing import Any
 import pytest
 
 from tadka.core.error import ConfigError
-from tadka.task.build.build import build
-from tadka.task.build.event import Event
-from tadka.task.build.report import BuildError
 from tadka.task.define.task import Task
+from tadka.task.engine.build import build
+from tadka.task.engine.event import Event
+from tadka.task.engine.report import BuildError
 from tadka.task.notify import KINDS, Notifier, NotSent, Webhook, notify, text_of
 from tests.unit.task.shop import Clicks, Link
 
@@ -268,7 +268,7 @@ def test_one_notifier_serves_several_builds_and_leaves_no_thread() -> None:
 
 def test_a_program_that_ends_waits_for_its_messages(receiver: Receiver) -> None:
     code = (
-        "from tadka.task.build.event import Event\n"
+        "from tadka.task.engine.event import Event\n"
         "from tadka.task.notify import notify\n"
         f"hook = notify({receiver.url!r})\n"
         "hook(Event('build finished', 'r', seconds=1.0, num_done=2, num_tasks=2))\n"

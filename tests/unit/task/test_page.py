@@ -7,10 +7,10 @@ from typing import Any
 import pytest
 
 from tadka.core.error import DataError
-from tadka.task.build.build import build
-from tadka.task.build.report import BuildError
 from tadka.task.define.run import Run
 from tadka.task.define.task import Task
+from tadka.task.engine.build import build
+from tadka.task.engine.report import BuildError
 from tadka.task.page import graph_page
 from tadka.task.plan import plan
 from tests.unit.stream.test_page import pixels

@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 
 from tadka.core.error import ConfigError
-from tadka.task.build.build import build
 from tadka.task.code.digest import CodeHash
 from tadka.task.define.run import Run
 from tadka.task.define.task import Task
+from tadka.task.engine.build import build
 from tadka.task.force import below
 from tadka.task.lookup import Codes
 from tadka.task.plan import explain, plan

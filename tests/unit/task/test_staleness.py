@@ -19,7 +19,7 @@ from typing import Any
 
 import pytest
 
-from tadka.task.build.build import build
+from tadka.task.engine.build import build
 from tests.forks import Forks
 
 TASKS, HELPERS, CONFIG, DECO = "shop/tasks.py", "shop/helpers.py", "shop/config.py", "shop/deco.py"
@@ -174,7 +174,7 @@ import json, os, sys
 sys.path.insert(0, os.getcwd())
 sys.dont_write_bytecode = True
 from shop import tasks
-from tadka.task.build.build import build
+from tadka.task.engine.build import build
 goals = tasks.goals()
 values = build(goals, workspace={workspace!r})
 os.environ["JOURNAL"] = os.devnull
@@ -206,7 +206,7 @@ def read(stdout: str, journal: Path) -> Built:
 
 @pytest.fixture(scope="module")
 def forks() -> Iterator[Forks]:
-    made = Forks("from tadka.task.build.build import build")
+    made = Forks("from tadka.task.engine.build import build")
     yield made
     made.close()
 

@@ -11,11 +11,11 @@ from typing import Any, Self
 
 from tadka.core.error import ConfigError, DataError
 from tadka.core.extra import loaded as loaded_module
-from tadka.task.build.job import seed_of
 from tadka.task.define.declaration import Argument, closest
 from tadka.task.define.frozen import Input, loaded
 from tadka.task.define.run import Run
 from tadka.task.define.task import Task, arguments_of, type_of_output
+from tadka.task.engine.job import seed_of
 from tadka.task.output.codec import Codec, codec_of
 from tadka.task.output.frame import library_of
 
