@@ -35,6 +35,10 @@ echo "torch==2.13.0" > "$constraint"
 "$python" -m uv pip install --python "$python" --quiet --constraint "$constraint" \
     grpcio protobuf uvloop fastapi uvicorn httptools litserve
 
+# The peers of task. diskcache: Hamilton's other cache.
+"$python" -m uv pip install --python "$python" --quiet --constraint "$constraint" \
+    "gokart==1.12.2" "luigi==3.8.1" "redun==0.44.1" "sf-hamilton==1.90.0" diskcache
+
 # And the two that need their own. They import the hash and the request of the benchmark from the checkout, and so need
 # what tadka's core needs. uvloop<0.22: MLServer's processes ask for an event loop that newer ones do not make.
 own_environment() {
@@ -57,7 +61,8 @@ import importlib.metadata as metadata
 
 names = (
     "torch ray dask distributed pyarrow pyzmq numpy pandas psutil ruff scikit-learn lightgbm xgboost-cpu catboost onnx "
-    "onnxruntime numba protobuf xxhash grpcio uvloop fastapi uvicorn litserve duckdb pyspark tadka"
+    "onnxruntime numba protobuf xxhash grpcio uvloop fastapi uvicorn litserve gokart luigi redun sf-hamilton diskcache "
+    "duckdb pyspark tadka"
 )
 for name in names.split():
     try:

@@ -18,19 +18,25 @@ ROOMS = (
     "tadka.features",
     "tadka.scoring",
     "tadka.dataset",
+    "tadka.task",
     "tadka.serve",
     "tadka.cli",
 )
-OF_EXTRAS = ("pyarrow", "duckdb", "pyspark", "grpc", "google", "zmq", "torch", "mpi4py", "s3fs")
+OF_EXTRAS = (
+    *("pyarrow", "pandas", "polars", "PIL", "duckdb", "pyspark", "sqlalchemy"),
+    *("grpc", "google", "zmq", "torch", "mpi4py", "s3fs"),
+)
 
 
 def check_rooms() -> None:
-    """The rooms that need no extra can be imported."""
+    """The rooms that need no extra can be imported, and have all their names."""
     for module in OF_EXTRAS:
         if importlib.util.find_spec(module):
             sys.exit(f"{module} is installed here, so this is no install without extras.")
     for room in ROOMS:
-        importlib.import_module(room)
+        imported = importlib.import_module(room)
+        for name in getattr(imported, "__all__", ()):  # some are imported when first asked for
+            getattr(imported, name)
 
 
 def check_stream() -> None:

@@ -13,7 +13,8 @@ TADKA = Path(sys.executable).with_name("tadka")
 _COMMANDS = Forks(
     """
 import contextlib, io
-from tadka.cli import dataset, demo, features, main, score, serve  # else imported when asked for
+# else imported when asked for
+from tadka.cli import completion, dataset, demo, features, main, new, score, serve, task
 from tadka.cli.app import app
 with contextlib.redirect_stdout(io.StringIO()):
     app(["--version"], standalone_mode=False)  # the first use of the command imports more

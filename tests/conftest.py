@@ -132,6 +132,11 @@ def missing_postgresql() -> str | None:
     return None
 
 
+def missing_shells() -> str | None:
+    absent = [name for name in ("zsh", "fish") if find_program(name) is None]
+    return f"no {', '.join(absent)}; run: apt-get install zsh fish" if absent else None
+
+
 def missing_gpu() -> str | None:
     if not any(Path("/dev").glob("nvidia[0-9]*")):
         return "no NVIDIA GPU"
@@ -148,6 +153,7 @@ NEEDS = {
     "needs_node": missing_node,
     "needs_spark": missing_spark,
     "needs_postgresql": missing_postgresql,
+    "needs_shells": missing_shells,
     "needs_gpu": missing_gpu,
 }
 MAY_BE_MISSING_IN_CI = {"needs_gpu"}

@@ -20,7 +20,7 @@ PACKAGES = {name for name, file in MODULES.items() if file.name == "__init__.py"
 ROOMS = source.rooms()
 
 # Import name of every library that only an extra brings.
-OF_EXTRAS = {"mpi4py", "pyarrow", "s3fs", "torch", "zmq"}
+OF_EXTRAS = {"PIL", "mpi4py", "polars", "pyarrow", "s3fs", "torch", "zmq"}
 # A room that is nothing without its extra may import it at the top; scripts/bare_install.py then
 # wants MissingExtra from importing that room.
 OWN_EXTRA = {"demo": {"pyarrow", "zmq"}, "stream": {"pyarrow", "zmq"}}
@@ -169,6 +169,35 @@ def test_module_hides_no_import_and_reaches_extras_through_require(name: str) ->
 # ---------------------------------------------------------------- public lists
 
 
+def is_on_demand(node: ast.stmt, package: str) -> bool:
+    """Imports for type checkers, and the same by tadka.core.extra.on_demand for the program."""
+    match node:
+        case ast.If(
+            test=test,
+            body=body,
+            orelse=[ast.Assign(targets=[target], value=ast.Call(args=[name, homes]) as call)],
+        ):
+            typed = {
+                (alias.name, statement.module)
+                for statement in body
+                if isinstance(statement, ast.ImportFrom)
+                for alias in statement.names
+            }
+            found = {
+                (public, f"{package}.{home}")
+                for home, publics in ast.literal_eval(homes).items()
+                for public in publics
+            }
+            said = [ast.unparse(part) for part in (test, target, call.func, name)]
+            return typed == found and said == [
+                "TYPE_CHECKING",
+                "(__getattr__, __dir__)",
+                "on_demand",
+                "__name__",
+            ]
+    return False
+
+
 @pytest.mark.parametrize("room", sorted(ROOMS))
 def test_room_init_is_its_public_list_and_nothing_else(room: str) -> None:
     names = source.public_names(ROOMS[room])
@@ -176,12 +205,22 @@ def test_room_init_is_its_public_list_and_nothing_else(room: str) -> None:
     for node in source.parse(ROOMS[room]).body:
         is_docstring = isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant)
         is_list = isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "__all__"
-        if not (is_docstring or is_list or isinstance(node, ast.ImportFrom)):
+        is_import = isinstance(node, ast.ImportFrom) or is_on_demand(node, f"tadka.{room}")
+        if not (is_docstring or is_list or is_import):
             others.append(ast.unparse(node).splitlines()[0])
 
     assert [] == others
     assert sorted(names) == names
     assert len(set(names)) == len(names)
+
+
+@pytest.mark.parametrize("room", sorted(set(ROOMS) - OWN_EXTRA.keys()))
+def test_every_public_name_is_there(room: str) -> None:
+    names = source.public_names(ROOMS[room])
+    code = f"from tadka.{room} import *\nimport tadka.{room}\n"
+    code += f"assert set({names!r}) <= set(dir(tadka.{room})) & set(dir())"
+
+    loaded_by(code)
 
 
 def test_public_api_equals_the_committed_list() -> None:

@@ -33,6 +33,9 @@ _NOUNS = {
     "features": "Look at a feature class, prove it on data, write its .proto file.",
     "score": "Train, apply and look at models without a framework.",
     "serve": "Answer live requests. Without a command: run.",
+    "task": "Build tasks whose results are kept, say why they run, and look at what is stored.",
+    "new": "Write a project: tasks on made-up data, tests, settings, Dockerfile and CI workflow.",
+    "completion": "Print the script that completes commands, tasks and parameters in a shell.",
 }
 """Modules beside this one, each with its `app`, and what the help says of them."""
 
@@ -53,6 +56,7 @@ class _Root(TyperGroup):
     def __init__(self, **settings: Any) -> None:
         super().__init__(**settings)
         self.commands = _Commands({**dict.fromkeys(_NOUNS), **self.commands})
+        self.told = _NOUNS
 
     def format_commands(self, ctx: Any, formatter: Any) -> None:  # noqa: ARG002 - of typer
         """Writes the nouns into the help, without importing them."""

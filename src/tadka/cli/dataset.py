@@ -41,6 +41,7 @@ app = typer.Typer(
     help="Write training data by definition, and look at what was written.",
     no_args_is_help=True,
     rich_markup_mode=None,
+    add_completion=False,
 )
 
 _PARAMETERS = {"allow_extra_args": True, "ignore_unknown_options": True}

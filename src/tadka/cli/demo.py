@@ -13,7 +13,7 @@ from tadka.core.extra import require
 if TYPE_CHECKING:
     from tadka.demo.run import DemoResult
 
-app = typer.Typer(name="demo", rich_markup_mode=None)
+app = typer.Typer(name="demo", rich_markup_mode=None, add_completion=False)
 
 
 @app.command(

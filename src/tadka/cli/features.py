@@ -35,6 +35,7 @@ app = typer.Typer(
     help="Look at a feature class, prove it on data, write its .proto file.",
     no_args_is_help=True,
     rich_markup_mode=None,
+    add_completion=False,
 )
 
 _CLASS = Annotated[

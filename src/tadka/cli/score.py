@@ -34,6 +34,7 @@ app = typer.Typer(
     help="Train, apply and look at models without a framework.",
     no_args_is_help=True,
     rich_markup_mode=None,
+    add_completion=False,
 )
 
 _JSON = typer.Option("--json", help="Print the result as one JSON object, nothing else.")

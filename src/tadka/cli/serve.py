@@ -46,6 +46,7 @@ app = typer.Typer(
     cls=_Group,
     help="Answer live requests. Without a command: run.",
     rich_markup_mode=None,
+    add_completion=False,
     epilog="""\b
     Examples:
       tadka serve models/ctr --port 50051 --workers 2

@@ -18,10 +18,13 @@ from collections.abc import Iterable, Mapping
 from dataclasses import fields, is_dataclass
 from enum import Enum
 from pathlib import Path, PurePath
-
-import numpy as np
+from typing import TYPE_CHECKING, Any
 
 from tadka.core.error import ConfigError, DataError, NotFound
+from tadka.core.extra import loaded, require
+
+if TYPE_CHECKING:
+    import numpy as np
 
 _NAN = struct.pack(">d", float("nan"))
 _ACCEPTED = (
@@ -103,8 +106,6 @@ class _Walk:
             name = _record("str", _text(value.name))
             member = name + self._part(value, ".value", value.value)
             return _record("enum", _class_name(type(value)) + member)
-        if isinstance(value, np.generic):  # before float, which np.float64 also is
-            return _record("scalar", self._array(np.asarray(value)))
         scalar = self._scalar(value)
         return self._container(value) if scalar is None else scalar
 
@@ -141,6 +142,9 @@ class _Walk:
     def _container(self, value: object) -> bytes:
         if id(value) in self._open:
             raise ConfigError(f"The container{self._where()} holds itself; it cannot be hashed.")
+        numpy = loaded("numpy")
+        if numpy and isinstance(value, numpy.generic):
+            return _record("scalar", self._array(numpy.asarray(value)))
         if is_dataclass(value) and not isinstance(value, type):
             chosen = [f.name for f in fields(value) if (f.compare if f.hash is None else f.hash)]
             parts = [
@@ -165,7 +169,11 @@ class _Walk:
                 for key, item in value.items()
             ]
             return _record("dict", b"".join(sorted(pairs)))
-        if isinstance(value, np.ndarray) and not isinstance(value, np.ma.MaskedArray):
+        if (
+            numpy
+            and isinstance(value, numpy.ndarray)
+            and not isinstance(value, numpy.ma.MaskedArray)
+        ):
             return _record("array", self._array(value))
         kind = f"{type(value).__module__}.{type(value).__qualname__}"
         raise ConfigError(
@@ -173,8 +181,9 @@ class _Walk:
             "Convert it to one of these first."
         )
 
-    def _array(self, array: np.ndarray) -> bytes:
+    def _array(self, array: "np.ndarray[Any, Any]") -> bytes:
         """Payload of an array: hash of the dtype, hash of the shape, hash of the elements."""
+        numpy = require("numpy")
         dtype = array.dtype
         shape = _record("tuple", b"".join(_record("int", str(n).encode()) for n in array.shape))
         if dtype.names is not None:  # by field: the padding between fields has no value
@@ -193,18 +202,18 @@ class _Walk:
                 "undefined padding. Convert it to float64 or complex128 first."
             )
         little = dtype.newbyteorder("<")
-        flat = np.ascontiguousarray(array, dtype=little).reshape(-1)
-        if dtype.kind in "fc" and (is_nan := np.isnan(flat)).any():
+        flat = numpy.ascontiguousarray(array, dtype=little).reshape(-1)
+        if dtype.kind in "fc" and (is_nan := numpy.isnan(flat)).any():
             flat = flat.copy()
             if dtype.kind == "c":
                 parts_2N = flat.view(flat.real.dtype)
-                parts_2N[np.isnan(parts_2N)] = np.nan
+                parts_2N[numpy.isnan(parts_2N)] = numpy.nan
             else:
-                flat[is_nan] = np.nan
-        data = flat.view(np.uint8).data if flat.nbytes else b""
+                flat[is_nan] = numpy.nan
+        data = flat.view(numpy.uint8).data if flat.nbytes else b""
         return _record("str", little.str.encode()) + shape + _record("bytes", data)
 
-    def _array_part(self, step: str, array: np.ndarray) -> bytes:
+    def _array_part(self, step: str, array: "np.ndarray[Any, Any]") -> bytes:
         self._place.append(step)
         payload = self._array(array)
         self._place.pop()

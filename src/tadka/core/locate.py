@@ -1,4 +1,4 @@
-"""A user's class by its name on a command line or in a file of settings."""
+"""A user's class, or another value, by its name on a command line or in a file of settings."""
 
 import difflib
 import importlib.util
@@ -29,16 +29,7 @@ def locate(name: str, base: type[T], noun: str, example: str) -> type[T]:
         ConfigError: The name is no such name, the module fails, or it has no such class.
         NotFound: There is no such module or file.
     """
-    module_name, _, class_name = name.rpartition(":")
-    if not module_name or not class_name:
-        raise ConfigError(
-            f"{name!r} names no {noun}; write MODULE:CLASS, such as {example} or "
-            f"{example.replace(':', '.py:')}."
-        )
-    module = _import(module_name, example.replace(":", ".py:"))
-    found: Any = module
-    for part in class_name.split("."):
-        found = getattr(found, part, None)
+    module, found = locate_value(name, noun, example)
     if isinstance(found, type) and issubclass(found, base) and found is not base:
         return found
     known = [
@@ -46,11 +37,40 @@ def locate(name: str, base: type[T], noun: str, example: str) -> type[T]:
         for key, value in vars(module).items()
         if isinstance(value, type) and issubclass(value, base) and value is not base
     ]
+    module_name, _, class_name = name.rpartition(":")
     close = difflib.get_close_matches(class_name, known, n=1)
     hint = f" Did you mean {close[0]!r}?" if close else ""
     raise ConfigError(
         f"{module_name!r} has no {noun} {class_name!r}.{hint} It has: {', '.join(known) or 'none'}."
     )
+
+
+def locate_value(name: str, noun: str, example: str) -> tuple[ModuleType, Any]:
+    """Whatever a name stands for. Its module is imported: that runs its code.
+
+    Args:
+        name: `MODULE:NAME`, as in `locate`.
+        noun: What such a value is called in messages.
+        example: A name of one, without its module's ending.
+
+    Returns:
+        The module, and the value; None where the module has nothing of that name.
+
+    Raises:
+        ConfigError: The name is no such name, or the module fails.
+        NotFound: There is no such module or file.
+    """
+    module_name, _, value_name = name.rpartition(":")
+    if not module_name or not value_name:
+        raise ConfigError(
+            f"{name!r} names no {noun}; write MODULE:CLASS, such as {example} or "
+            f"{example.replace(':', '.py:')}."
+        )
+    module = _import(module_name, example.replace(":", ".py:"))
+    found: Any = module
+    for part in value_name.split("."):
+        found = getattr(found, part, None)
+    return module, found
 
 
 def _import(name: str, example: str) -> ModuleType:

@@ -12,7 +12,7 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
-import cloudpickle
+from tadka.core.extra import require
 
 _LEAST_SHARED_BYTES = 1 << 20
 
@@ -46,7 +46,7 @@ class PayloadStore:
                 large.append(buffer)
             return is_small
 
-        data = cloudpickle.dumps(value, protocol=5, buffer_callback=keep_inside)
+        data = require("cloudpickle").dumps(value, protocol=5, buffer_callback=keep_inside)
         files = [self._directory / f"{name}.payload"]
         try:
             files[0].write_bytes(data)
@@ -80,4 +80,4 @@ def read_payload(files: list[str]) -> Any:
     for file in files[1:]:
         with Path(file).open("rb") as opened:
             buffers.append(mmap.mmap(opened.fileno(), 0, access=mmap.ACCESS_COPY))
-    return cloudpickle.loads(Path(files[0]).read_bytes(), buffers=buffers)
+    return require("cloudpickle").loads(Path(files[0]).read_bytes(), buffers=buffers)

@@ -9,10 +9,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import fsspec
-from fsspec.core import url_to_fs
-from fsspec.implementations.local import LocalFileSystem
-
 from tadka.core.error import ConfigError, DataError, MissingExtra, NotFound
 from tadka.core.extra import require
 
@@ -56,21 +52,38 @@ def resolve(uri: str | Path) -> tuple[Any, str]:
     if protocol in _EXTRAS:
         library, extra = _EXTRAS[protocol]
         require(library, extra=extra)
+    url_to_fs = require("fsspec.core").url_to_fs  # late: fsspec is slow to load
     try:
         file_system, path = url_to_fs(os.path.expanduser(text) if protocol == "file" else text)
     except ImportError as error:
         raise MissingExtra(f"URI {text!r} cannot be opened: {error}.") from error
     except ValueError as error:
-        known = ", ".join(sorted(fsspec.available_protocols()))
+        known = ", ".join(sorted(require("fsspec").available_protocols()))
         raise ConfigError(
             f"URI {text!r} is not understood ({error}); its protocol must be one of {known}."
         ) from error
     return file_system, str(path)
 
 
+def local_path(uri: str | Path) -> str | None:
+    """The path that `resolve` gives for a path or URI of this machine; needs no library for that.
+
+    Args:
+        uri: A local path or a URI.
+
+    Returns:
+        An absolute path; None where only `resolve` knows what is meant.
+    """
+    text = str(uri).removeprefix("file://")
+    if not text or "::" in text or "://" in text:
+        return None
+    return str(Path(text).expanduser().absolute())
+
+
 def is_local(file_system: Any) -> bool:
     """Whether the paths of a file system are plain paths of this machine."""
-    return isinstance(file_system, LocalFileSystem)
+    local = require("fsspec.implementations.local")
+    return isinstance(file_system, local.LocalFileSystem)
 
 
 def _canonical(file_system: Any, path: str, uri: str | Path) -> str:

@@ -9,7 +9,16 @@ import pytest
 
 from tadka.core.error import ConfigError, DataError, MissingExtra, NotFound
 from tadka.storage.publish import publish_file
-from tadka.storage.uri import expand, join, reading, resolve, stat, store_errors
+from tadka.storage.uri import (
+    expand,
+    is_local,
+    join,
+    local_path,
+    reading,
+    resolve,
+    stat,
+    store_errors,
+)
 
 
 def put(folder: str, *names: str) -> None:
@@ -261,3 +270,16 @@ def test_store_that_is_away_is_a_data_error(bucket: str, monkeypatch: pytest.Mon
         away.info("tadka-test/a")
 
     assert 3 == len(store_errors())
+
+
+@pytest.mark.parametrize("uri", ["a", "./a/b", "/tmp/x/", "~/x", "file:///tmp/x", "/tmp/a b", "/"])
+def test_a_local_path_is_what_resolve_gives(uri: str) -> None:
+    file_system, path = resolve(uri)
+
+    assert is_local(file_system)
+    assert path == local_path(uri)
+
+
+@pytest.mark.parametrize("uri", ["", "memory://x", "simplecache::/tmp/x", "s3://b/k"])
+def test_what_is_not_local_has_no_local_path(uri: str) -> None:
+    assert local_path(uri) is None

@@ -1,0 +1,391 @@
+"""What a task's class does, as a hash: its code, and all code and constants that it reaches.
+
+The walk goes over what lives (functions, classes, values) and takes the spelling of code from its
+syntax tree, so that comments, docstrings, annotations and the names of locals do not count. Parts
+have names, for a reason such as "function shop.helpers.clean changed".
+
+What cannot be seen: names made at run time (`globals()[name]`, `getattr` of a string on a class
+that is not otherwise named), methods of arguments, environment variables, files. `uses` and `files`
+name them. Code of other packages does not count; their versions are for the caller to record.
+
+A class may have an attribute `__not_code__`: names of its attributes that are settings or fields,
+which have their own place in a key or none.
+"""
+
+import hashlib
+import importlib.util
+import sys
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from enum import Enum
+from functools import cache, cached_property, partial
+from pathlib import Path
+from types import BuiltinFunctionType, FunctionType, MethodType, ModuleType
+from typing import Any
+
+from tadka.core.extra import require
+from tadka.core.hashing import digest_file
+from tadka.task.code.form import form_of_class, form_of_function
+from tadka.task.code.normal import Chain, Form, Import, form_of
+from tadka.task.code.project import Project, loaded, module_name, origin
+from tadka.task.code.source import source_of_module
+from tadka.task.code.word import Words, field_names, is_slot
+
+_MISSING = object()
+_CODE = (
+    FunctionType,
+    BuiltinFunctionType,
+    MethodType,
+    partial,
+    property,
+    staticmethod,
+    classmethod,
+    cached_property,
+    type(cache(len)),
+)
+# Facts about a module that its import made, or that differ between machines.
+_OF_MODULES = frozenset(
+    (
+        "__name__",
+        "__file__",
+        "__doc__",
+        "__spec__",
+        "__loader__",
+        "__package__",
+        "__path__",
+        "__cached__",
+        "__builtins__",
+        "__annotations__",
+        "__dict__",
+    )
+)
+_INERT_BASES = frozenset({"tadka", "typing_extensions"})
+
+
+@dataclass(frozen=True)
+class CodeHash:
+    """The code of a class.
+
+    Args:
+        digest: Of all parts, 64 hexadecimal digits.
+        parts: Kind and digest of each part by its qualified name:
+            `{"shop.helpers.clean": "function:0f3a..."}`.
+        opaque: Names of parts with a value that could not be looked into, such as a connection:
+            their type counts, and the expression that made them.
+    """
+
+    digest: str
+    parts: Mapping[str, str]
+    opaque: tuple[str, ...] = ()
+
+
+def code_of(
+    cls: type, *, files: Sequence[str | Path] = (), uses: Sequence[object] = ()
+) -> CodeHash:
+    """The code that a class reaches within its project.
+
+    The same in every process and on Python 3.11 to 3.13, where there is source; without, the
+    minor version counts.
+
+    Args:
+        cls: The class.
+        files: Files and folders whose content counts; relative ones stand beside the module of
+            the class, or in the working directory for a notebook.
+        uses: Functions, classes, modules and values that count, also of other packages.
+
+    Raises:
+        NotFound: There is no such file.
+    """
+    modules = [cls.__module__, *(name for item in uses if (name := _module_of(item)))]
+    walk = _Walk(_project(modules))
+    walk.follow(cls)
+    for number, item in enumerate(uses):
+        walk.named(f"uses[{number}]", item)
+    walk.finish()
+    home = getattr(sys.modules.get(cls.__module__), "__file__", None)
+    for file in files:
+        walk.file(Path(file), Path(home).parent if home else Path())
+    return walk.result()
+
+
+def differences(
+    before: CodeHash | Mapping[str, str], now: CodeHash | Mapping[str, str]
+) -> list[str]:
+    """What changed from one code to another: `["function shop.helpers.clean changed"]`.
+
+    Args:
+        before: A hash or its stored parts.
+        now: Likewise.
+    """
+    old = before.parts if isinstance(before, CodeHash) else before
+    new = now.parts if isinstance(now, CodeHash) else now
+    found: list[str] = []
+    for name in sorted({*old, *new}):
+        if old.get(name) == new.get(name):
+            continue
+        kind = (new.get(name) or old[name]).partition(":")[0]
+        what = "is new" if name not in old else "is gone" if name not in new else "changed"
+        found.append(f"{kind} {name.removeprefix('file:')} {what}")
+    return found
+
+
+def _module_of(item: object) -> str | None:
+    if isinstance(item, ModuleType):
+        return item.__name__
+    if isinstance(item, FunctionType):
+        return str(item.__globals__.get("__name__"))
+    return item.__module__ if isinstance(item, type) else None
+
+
+_projects: dict[tuple[tuple[str, object], ...], Project] = {}
+
+
+def _project(modules: list[str]) -> Project:
+    key = tuple((name, getattr(sys.modules.get(name), "__file__", None)) for name in modules)
+    if key not in _projects:
+        _projects[key] = Project(modules)
+    return _projects[key]
+
+
+# ---------------------------------------------------------------- the walk
+
+
+class _Walk:
+    """One walk from a class; each part is visited once, so cycles end."""
+
+    def __init__(self, project: Project) -> None:
+        self.project = project
+        self._words = Words(project, self.follow)
+        self._parts: dict[str, set[str]] = {}
+        self._opaque: set[str] = set()
+        self._seen: set[int] = set()
+        self._names: dict[tuple[int, str], str] = {}  # words of globals
+        self._pending: list[FunctionType | type] = []
+
+    def result(self) -> CodeHash:
+        parts = {
+            name: next(iter(found)) if len(found) == 1 else _joined(found)
+            for name, found in sorted(self._parts.items())
+        }
+        digest = _hash(f"{name} {part}" for name, part in parts.items())
+        return CodeHash(digest, parts, tuple(sorted(self._opaque)))
+
+    def finish(self) -> None:
+        """Visits what was met, until nothing new is."""
+        while self._pending:
+            item = self._pending.pop()
+            if isinstance(item, type):
+                self._class(item)
+            else:
+                self._function(item)
+
+    def follow(self, item: FunctionType | type) -> None:
+        """Makes a function or class of the project a part."""
+        if id(item) not in self._seen:
+            self._seen.add(id(item))
+            self._pending.append(item)
+
+    def file(self, path: Path, home: Path) -> None:
+        """Makes a file a part, or all files of a folder."""
+        found = home / path
+        if found.is_dir():
+            for inner in sorted(found.rglob("*")):
+                if inner.is_file():
+                    self._add(
+                        "file", f"file:{path / inner.relative_to(found)}", [digest_file(inner)]
+                    )
+        else:
+            self._add("file", f"file:{path}", [digest_file(found)])
+
+    def named(self, label: str, value: object) -> str:
+        """The word for a value, which becomes a part under `label` unless it has a name."""
+        if isinstance(value, ModuleType) and self.project.owns(value.__name__):
+            return self._module(value)
+        word, blind = self._words.look(value)
+        return word if self._words.is_plain(word) else self._part(label, value, word, blind)
+
+    def _part(
+        self,
+        label: str,
+        value: object,
+        word: str,
+        blind: Sequence[bool],
+        made_by: Sequence[str] = (),
+    ) -> str:
+        if any(blind):
+            self._opaque.add(label)
+        self._add(_kind(value), label, [word, *made_by])
+        return label
+
+    def _add(self, kind: str, label: str, words: Iterable[str]) -> None:
+        self._parts.setdefault(label, set()).add(f"{kind}:{_hash(words)[:32]}")
+
+    def _function(self, function: FunctionType) -> None:
+        namespace = function.__globals__
+        form = form_of_function(function)
+        words = [form.digest, *self._lookups(form, namespace)]
+        if form.notes and any(self._is_foreign(chain, namespace) for chain in form.decorators):
+            words += [form.notes.digest, *self._lookups(form.notes, namespace)]
+        if self._words.is_at_home(function):
+            words += self._words.state(function)
+        self._add("function", self._words.label(function), words)
+
+    def _class(self, cls: type) -> None:
+        label = self._words.label(cls)
+        namespace = vars(sys.modules[cls.__module__]) if cls.__module__ in sys.modules else {}
+        form = form_of_class(cls)
+        left_out = frozenset(getattr(cls, "__not_code__", ()))
+        words = [self._words.word(base) for base in cls.__bases__ if base is not object]
+        words.append(self._words.word(type(cls)))
+        if form:
+            header = form.header
+            words += [header.digest, *self._lookups(header, namespace)]
+            words.append(str([name for name in form.declared if name not in left_out]))
+            if header.notes and self._reads_annotations(cls, header, namespace):
+                words += [header.notes.digest, *self._lookups(header.notes, namespace)]
+        if issubclass(cls, Enum):
+            for member in cls.__members__.values():
+                words.append(f"{member.name}={self._words.word(member._value_)}")
+        for name in self._words.attributes(cls, form.names if form else None, left_out):
+            made_by = form.values.get(name) if form else None
+            words.append(f"{name}={self._attribute(cls, name, made_by, namespace)}")
+        self._add("class", label, words)
+
+    def _attribute(
+        self, cls: type, name: str, made_by: Form | None, namespace: dict[str, Any]
+    ) -> str:
+        """The word for an attribute of a class, with the expression of a field or opaque value."""
+        label = f"{self._words.label(cls)}.{name}"
+        value = vars(cls).get(name)
+        word, blind = self._words.look(value)
+        if self._words.is_plain(word) and not is_slot(value):
+            return word
+        words = []
+        if made_by and (blind or is_slot(value) or name in field_names(cls)):
+            words = [made_by.digest, *self._lookups(made_by, namespace)]
+        return self._part(label, value, word, blind, words)
+
+    def _module(self, module: ModuleType) -> str:
+        """A module that is used as a whole: everything that it defines."""
+        label = f"module {module_name(module.__name__)}"
+        if id(module) not in self._seen:
+            self._seen.add(id(module))
+            source = source_of_module(vars(module))
+            names = (
+                source.names() if source else [n for n in vars(module) if not n.startswith("__")]
+            )
+            for name in names:
+                self._global(vars(module), name)
+        return label
+
+    # ------------------------------------------------------------ names
+
+    def _lookups(self, form: Form, namespace: dict[str, Any]) -> list[str]:
+        """A word for each name that a form reads, after making parts of what they stand for."""
+        words = []
+        for chain in form.reads:
+            if chain[0] in namespace and chain[0] not in _OF_MODULES:
+                words.append(f"{'.'.join(chain)}={self._chain(namespace, chain)}")
+        for wanted in form.imports:
+            words.append(f"{wanted}={self._import(wanted, namespace)}")
+        return words
+
+    def _chain(self, namespace: dict[str, Any], chain: Chain) -> str:
+        name, *rest = chain
+        value = namespace[name]
+        while rest and isinstance(value, ModuleType) and self.project.owns(value.__name__):
+            module, name = value, rest.pop(0)
+            value = _attribute(module, name)
+            if value is _MISSING:
+                return "missing"
+            namespace = vars(module)
+        if name not in namespace:  # a module's __getattr__ made it
+            return self.named(f"{module_name(str(namespace.get('__name__')))}.{name}", value)
+        return self._global(namespace, name)
+
+    def _global(self, namespace: dict[str, Any], name: str) -> str:
+        key = (id(namespace), name)
+        if key in self._names:
+            return self._names[key]
+        value = namespace[name]
+        if isinstance(value, ModuleType):
+            return self.named(name, value)
+        if isinstance(value, FunctionType | BuiltinFunctionType | type):
+            word = self._words.word(value)
+            if self._words.is_plain(word):
+                self._names[key] = word
+                return word
+        home, there = origin(namespace, name, self.project)
+        source = source_of_module(home)
+        is_changed = source is not None and there in source.changed
+        place = (id(source), there) if is_changed else None
+        word, blind = self._words.look(value, first=place, keep=source)
+        label = self._names[key] = f"{module_name(str(home.get('__name__')))}.{there}"
+        made_by: list[str] = []
+        if source and blind:
+            form = form_of(source.statements(there))
+            made_by = [form.digest, *self._lookups(form, home)]
+        return self._part(label, value, word, blind, made_by)
+
+    def _import(self, wanted: Import, namespace: dict[str, Any]) -> str:
+        """What a function imports when it runs; what is of the project is imported here, too."""
+        module = loaded(namespace, wanted.module, wanted.level)
+        if module is None and (wanted.level or self.project.owns(wanted.module)):
+            try:
+                name = "." * wanted.level + wanted.module
+                module = require(importlib.util.resolve_name(name, namespace.get("__package__")))
+            except Exception:  # noqa: BLE001 - as an import fails, which is the function's to catch
+                return "missing"
+        if module is None or not self.project.owns(module.__name__):
+            return "external"
+        return self._chain({"": module}, ("", *wanted.chain))
+
+    def _is_foreign(self, chain: Chain, namespace: dict[str, Any]) -> bool:
+        """Whether a decorator is of another package, which may read annotations."""
+        value = namespace.get(chain[0])
+        name = (
+            value.__name__ if isinstance(value, ModuleType) else getattr(value, "__module__", None)
+        )
+        return isinstance(name, str) and self._is_other(name)
+
+    def _is_other(self, module: str) -> bool:
+        top = module.partition(".")[0]
+        is_known = top in sys.stdlib_module_names or top in _INERT_BASES
+        return not is_known and not self.project.owns(module)
+
+    def _reads_annotations(self, cls: type, header: Form, namespace: dict[str, Any]) -> bool:
+        return any(self._is_foreign(chain, namespace) for chain in header.decorators) or any(
+            self._is_other(base.__module__) for base in (*cls.__mro__, type(cls))
+        )
+
+
+def _attribute(module: ModuleType, name: str) -> Any:
+    """An attribute of a module, or a submodule that is not loaded yet."""
+    try:
+        return getattr(module, name)
+    except Exception:  # noqa: BLE001 - a module's own __getattr__ may raise anything
+        try:
+            return require(f"{module.__name__}.{name}")
+        except Exception:  # noqa: BLE001 - likewise, of the module's own code
+            return _MISSING
+
+
+def _kind(value: object) -> str:
+    return (
+        "class"
+        if isinstance(value, type)
+        else "function"
+        if isinstance(value, _CODE)
+        else "constant"
+    )
+
+
+def _joined(found: set[str]) -> str:
+    """One part of several under one name, such as a function and what decorates it."""
+    kinds = sorted({item.partition(":")[0] for item in found})
+    return f"{kinds[-1]}:{_hash(sorted(found))[:32]}"
+
+
+def _hash(words: Iterable[str]) -> str:
+    text = "\n".join(f"{len(word)}:{word}" for word in words)
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()

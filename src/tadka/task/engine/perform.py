@@ -1,0 +1,365 @@
+"""Runs one job: the body of a task, from the bytes of its inputs to the bytes of its outputs."""
+
+import contextlib
+import random
+import resource
+import shutil
+import sys
+import time
+import traceback
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, TextIO
+
+from tadka.core.error import ConfigError, DataError, TadkaError
+from tadka.task.define.declaration import closest
+from tadka.task.define.frozen import Input, loaded
+from tadka.task.define.run import Run
+from tadka.task.define.task import Part, Task, arguments_of, inputs_of, type_of_output, whole_of
+from tadka.task.engine.capture import Capture
+from tadka.task.engine.chart import points_of
+from tadka.task.engine.job import Failure, Job, Outcome, Ready
+from tadka.task.output.codec import Codec, codec_of
+from tadka.task.store.row import Output
+from tadka.task.store.store import Damaged, Store
+
+_SEEDS = 2**32
+"""Of numpy's generator; random and torch take them too."""
+
+
+def perform(
+    job: Job, store: Store, *, is_worker: bool = True, log: TextIO | None = None
+) -> Outcome:
+    """Runs a job: reads its inputs, runs the body, checks and writes its result.
+
+    Args:
+        job: What to run.
+        store: Of its inputs and outputs.
+        is_worker: Whether this process does nothing else: then its peak memory is the job's, and
+            what it prints is shown by nobody.
+        log: A file for what it prints, which is in the outcome as well.
+
+    Returns:
+        How it ended, well or not.
+
+    Raises:
+        KeyboardInterrupt: Somebody pressed Ctrl-C.
+    """
+    return _Performance(job, store, is_worker=is_worker, log=log).outcome()
+
+
+class _Needs(BaseException):
+    """Leaves a body whose needs are not built; `except Exception` does not see it."""
+
+
+class _Performance:
+    """One job while it runs."""
+
+    def __init__(self, job: Job, store: Store, *, is_worker: bool, log: TextIO | None) -> None:
+        self.job, self.store, self.task = job, store, job.task
+        self.cls = type(job.task)
+        self.run = _Run(self)
+        self.written: dict[str, Output] = {}
+        self.warnings: list[str] = []
+        self._is_worker = is_worker
+        self._log = log
+        self._values: dict[str, Any] = {}  # of several outputs, for checks
+        self._in_fields: dict[str, Ready] | None = None
+
+    def outcome(self) -> Outcome:
+        error = None
+        is_waiting = False
+        peak_before = _peak_bytes(is_fresh=self._is_worker)
+        begin = time.perf_counter()
+        with Capture(is_shown=not self._is_worker, copy=self._log) as capture:
+            try:
+                self._make()
+            except _Needs:
+                is_waiting = True
+            except KeyboardInterrupt:
+                self._clean()
+                self.store.discard([*self.written.values()])
+                raise
+            except (Exception, SystemExit) as failure:  # noqa: BLE001 - user code raises anything
+                error = _failure_of(failure)
+        seconds = time.perf_counter() - begin
+        self._clean()
+        if is_waiting or error is not None:
+            self.store.discard([*self.written.values()])
+            self.written.clear()
+        peak_bytes = _peak_bytes()
+        is_own = self._is_worker or peak_bytes > peak_before
+        return Outcome(
+            self.job.number,
+            tuple(self.written.values()),
+            seconds,
+            peak_bytes if is_own else None,
+            self.run.metrics,
+            str(capture),
+            self.run.plots,
+            self.warnings,
+            error,
+            tuple(self.run.needs.values()),
+            is_waiting,
+        )
+
+    def _make(self) -> None:
+        arguments = {
+            argument.name: self._argument(argument.name, argument.is_run, argument.is_lazy)
+            for argument in arguments_of(self.cls)
+        }
+        _seed(self.job.seed)
+        value = self.task.run(**arguments)
+        del arguments
+        if "" in self.cls.outs:
+            self._check({"": value}, value)
+        else:
+            self._check(*self._several(value))
+
+    def _argument(self, name: str, is_run: bool, is_lazy: bool) -> Any:
+        if is_run:
+            return self.run
+        value = self.task.__dict__[name]
+        return self._one_by_one(value) if is_lazy else loaded(value, self.load)
+
+    def _one_by_one(self, value: Sequence[Any]) -> Iterator[Any]:
+        for item in value:
+            yield loaded(item, self.load)
+
+    # ------------------------------------------------------------ inputs
+
+    def load(self, item: Input[Any]) -> Any:
+        """The value of a task that a field holds, or of a part of it."""
+        if self._in_fields is None:
+            places = self.job.inputs
+            self._in_fields = {
+                whole_of(held).id: places[place]
+                for place, held in inputs_of(self.task)
+                if place in places
+            }
+        ready = self._in_fields.get(whole_of(item).id)
+        if ready is None:
+            where = f"{self.cls.__name__}.run"
+            raise ConfigError(
+                f"{where} loads {item!r}, which no field of {self.cls.__name__} holds. Give it a "
+                "field, or ask for it with run.need(...)."
+            )
+        return self.read(item, ready)
+
+    def read(self, item: Input[Any], ready: Ready) -> Any:
+        return value_of(item, ready, self.store)
+
+    # ------------------------------------------------------------ outputs
+
+    def dump(self, name: str, value: Any) -> None:
+        codec = _codec(self.cls, name)
+        value = codec.settle(value)
+        codec.refuse(value, f"{self.cls.__name__}.out[{name!r}]" if name else _where(self.cls))
+        if self.cls.checks:
+            self._values[name] = value
+        self._write(codec, name, value)
+
+    def _several(self, value: Any) -> tuple[dict[str, Any], dict[str, Any]]:
+        """Outputs that `run` returned and did not write itself; all of them."""
+        names = self.cls.outs
+        where = f"{self.cls.__name__}.run"
+        if value is None and self.written:
+            value = {}
+        if not isinstance(value, Mapping):
+            raise DataError(
+                f"{where} returned {type(value).__name__}; it must return a dict with its outputs "
+                f"{', '.join(map(repr, names))}."
+            )
+        for name in value:
+            if name not in names:
+                hint = closest(str(name), names, "Its outputs are ")
+                raise DataError(f"{where} returned an output {name!r}.{hint}")
+            if name in self.written:
+                raise DataError(f"{where} returned output {name!r}, which it had dumped already.")
+        missing = [name for name in names if name not in value and name not in self.written]
+        if missing:
+            raise DataError(
+                f"{where} gave no output {', '.join(map(repr, missing))}; return it in the dict, "
+                "or call run.dump(value, name)."
+            )
+        return dict(value), {**self._values, **value}
+
+    def _check(self, returned: dict[str, Any], whole: Any) -> None:
+        """Looks at what the body returned, then writes it."""
+        codecs = {name: _codec(self.cls, name) for name in returned}
+        for name, codec in codecs.items():
+            value = returned[name] = codec.settle(returned[name])
+            codec.refuse(value, f"{_where(self.cls)}[{name!r}]" if name else _where(self.cls))
+        if self.cls.checks:
+            whole = returned[""] if "" in returned else {**whole, **returned}  # noqa: SIM401
+            for one in self.cls.checks:
+                if one.passes(self.task, whole):
+                    continue
+                if one.severity == "error":
+                    raise _FailedCheck(f"Check {self.cls.__name__}.{one.name} failed.")
+                self.warnings.append(f"check {one.name} failed")
+        for name, codec in codecs.items():
+            self._write(codec, name, returned[name])
+
+    def _write(self, codec: Codec, name: str, value: Any) -> None:
+        aside = self.store.begin(codec.suffix, is_folder=codec.is_folder)
+        try:
+            description = codec.write(value, aside)
+            output = self.store.put(aside)
+        except BaseException:  # KeyboardInterrupt, too: half a file is of no use; it is raised on
+            _remove(aside)
+            raise
+        found = {key: part for key, part in description.to_json().items() if part not in (None, {})}
+        self.written[name] = output.named(name, found)
+
+    def _clean(self) -> None:
+        if self.run.scratch is not None:
+            shutil.rmtree(self.run.scratch, ignore_errors=True)
+
+
+class _Run(Run):
+    """What the body of a task may ask for."""
+
+    def __init__(self, performance: _Performance) -> None:
+        self._performance = performance
+        self.seed = performance.job.seed
+        self.metrics: dict[str, float] = {}
+        self.plots: list[dict[str, Any]] = []
+        self.needs: dict[str, Task[Any]] = {}
+        self.scratch: Path | None = None
+
+    @property
+    def folder(self) -> Path:  # type: ignore[override]
+        """Scratch space, removed afterwards."""
+        if self.scratch is None:
+            self.scratch = self._performance.store.begin(is_folder=True)
+        return self.scratch
+
+    def load(self, task: Input[Any]) -> Any:
+        return self._performance.load(task)
+
+    def need(self, task: Any) -> Any:
+        is_one = isinstance(task, Input)
+        asked: Sequence[Input[Any]] = [task] if is_one else list(task)
+        for item in asked:
+            if not isinstance(item, Task | Part):
+                raise ConfigError(f"run.need takes tasks, and was given {item!r}.")
+            self.needs[whole_of(item).id] = whole_of(item)
+        needed = self._performance.job.needed
+        if any(whole_of(item).id not in needed for item in asked):
+            raise _Needs
+        values = [self._performance.read(item, needed[whole_of(item).id]) for item in asked]
+        return values[0] if is_one else values
+
+    def dump(self, value: Any, name: str) -> None:
+        outs = self._performance.cls.outs
+        if name not in outs:
+            where = f"{self._performance.cls.__name__}.run"
+            hint = closest(str(name), outs, "Its outputs are ") if "" not in outs else ""
+            raise ConfigError(f"{where} dumps an output {name!r} that is not declared.{hint}")
+        if name in self._performance.written:
+            raise ConfigError(f"{self._performance.cls.__name__}.run dumped {name!r} twice.")
+        self._performance.dump(name, value)
+
+    def log(self, **metrics: float) -> None:
+        for name, value in metrics.items():
+            if isinstance(value, bool) or not hasattr(value, "__float__"):
+                raise ConfigError(f"run.log({name}={value!r}): a metric must be a number.")
+            self.metrics[name] = value if isinstance(value, int) else float(value)
+
+    def plot(self, frame: Any, x: str, y: str) -> None:
+        self.plots.append({"x": x, "y": y, "points": points_of(frame, x, y)})
+
+
+class _FailedCheck(Exception):
+    """A check of severity "error" said False."""
+
+
+def value_of(item: Input[Any], ready: Ready, store: Store) -> Any:
+    """The value of a task or a part, read from its bytes.
+
+    Args:
+        item: What is asked for.
+        ready: The result of its task.
+        store: Where the bytes are.
+
+    Returns:
+        Of a task with several outputs a dict.
+
+    Raises:
+        Damaged: The bytes are not as they were written.
+        DataError: They cannot be read.
+    """
+    wanted = item.output if isinstance(item, Part) else None
+    values = {
+        output.name: store.read(output, _codec(ready.cls, output.name).read)
+        for output in ready.outputs
+        if wanted is None or output.name == wanted
+    }
+    if wanted is not None:
+        return values[wanted]
+    return values.get("", values)
+
+
+def _codec(cls: type[Task[Any]], name: str) -> Codec:
+    key = cls, name
+    found = _CODECS.get(key)
+    if found is None:
+        found = _CODECS[key] = codec_of(cls.outs[name], type_of_output(cls, name))
+    return found
+
+
+_CODECS: dict[tuple[type, str], Codec] = {}
+
+
+def _where(cls: type[Task[Any]]) -> str:
+    return f"{cls.__name__}.out"
+
+
+def _seed(seed: int) -> None:
+    """Seeds generators that code may use without saying so, of libraries that are loaded."""
+    random.seed(seed)
+    numpy = sys.modules.get("numpy")
+    if numpy is not None:
+        numpy.random.seed(seed % _SEEDS)
+    torch = sys.modules.get("torch")
+    if torch is not None:
+        torch.manual_seed(seed % _SEEDS)
+
+
+def _failure_of(error: BaseException) -> Failure:
+    """An exception, with the traceback from the user's first line on."""
+    if isinstance(error, Damaged):
+        return Failure("damaged", str(error), content=error.content)
+    if isinstance(error, _FailedCheck):
+        return Failure("check", str(error))
+    lines = traceback.format_exception(type(error), error, _theirs(error.__traceback__))
+    message = "".join(traceback.format_exception_only(error)).strip()
+    if isinstance(error, TadkaError):
+        message = f"{type(error).__name__}: {error}"
+    return Failure(
+        "out of memory" if isinstance(error, MemoryError) else "error", message, "".join(lines)
+    )
+
+
+def _theirs(found: Any) -> Any:
+    """The part of a traceback below our own frames; all of it where there is none."""
+    step = found
+    while step is not None and step.tb_frame.f_code.co_filename == __file__:
+        step = step.tb_next
+    return step or found
+
+
+def _peak_bytes(*, is_fresh: bool = False) -> int:
+    """The most memory of this process until now; `is_fresh` begins anew."""
+    if is_fresh:
+        with contextlib.suppress(OSError):
+            Path("/proc/self/clear_refs").write_text("5", encoding="ascii")
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        path.unlink(missing_ok=True)
