@@ -12,7 +12,7 @@ from collections import Counter
 from pathlib import Path
 
 from tadka.core.error import TadkaError
-from tadka.task.engine.build import build
+from tadka.task import build
 from tadka.task.settings import open_store
 from tasks import journal, kept
 

@@ -5,7 +5,7 @@ import sys
 import pandas as pd
 
 from tadka.task import Out, Task
-from tadka.task.engine.build import Build, build
+from tadka.task import Build, build
 from tadka.task.settings import open_store
 
 

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 
 from tadka.task import Task
-from tadka.task.engine.build import build as build_task
+from tadka.task import build as build_task
 
 
 class Source(Task[int]):

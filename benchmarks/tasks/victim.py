@@ -4,7 +4,7 @@ import os
 from multiprocessing.connection import Connection
 from pathlib import Path
 
-from tadka.task.engine.build import build
+from tadka.task import build
 from tasks import journal, kept
 
 

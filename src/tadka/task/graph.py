@@ -12,23 +12,19 @@ class Node:
     """A task in a graph.
 
     Args:
-        task: It; of several with one id the first that was met.
+        task: It, with its `id`; of several with one id the first that was met.
         index: Its number in the order of the graph.
         parents: What it needs, each once.
     """
 
-    __slots__ = ("children", "index", "parents", "task")
+    __slots__ = ("children", "id", "index", "parents", "task")
 
     def __init__(self, task: Task[Any], index: int, parents: "tuple[Node, ...]") -> None:
         self.task = task
+        self.id = task.id
         self.index = index
         self.parents = parents
         self.children: list[Node] = []
-
-    @property
-    def id(self) -> str:
-        """The task's."""
-        return self.task.id
 
     def __repr__(self) -> str:
         return f"Node({type(self.task).__name__}#{self.id[:6]})"

@@ -10,8 +10,9 @@ from typing import Any, Self
 from tadka.core.error import ConfigError
 from tadka.task.code.digest import CodeHash, code_of
 from tadka.task.code.digest import differences as code_differences
-from tadka.task.define.frozen import canonical, record
+from tadka.task.define.frozen import Input, canonical, record
 from tadka.task.define.task import Task, inputs_of
+from tadka.task.store.row import Lazy
 
 _MOST_INPUTS = 3  # of one field that are told one by one
 _LONGEST_VALUE = 60  # letters
@@ -46,10 +47,16 @@ class KeyParts:
     @property
     def key(self) -> str:
         """The hash of the parts: 64 hexadecimal digits."""
-        parts = [self.task, self.version, self.code, self.values, self.inputs, self.outs]
-        if self.outside:
-            parts.append(self.outside)
-        return hashlib.sha256(record(b"key", _TO_TEXT(parts).encode())).hexdigest()
+        # the text is JSON; most of it is that of all tasks of a class
+        name = self.task, self.version, self.code
+        known = _TEXTS.get(name)
+        if known is None or known[0] is not self.outs:
+            before = _TO_TEXT(name)[:-1]
+            known = _TEXTS[name] = self.outs, before, _TO_TEXT(self.outs)
+        inputs = _TO_TEXT(self.inputs) if self.inputs else "{}"
+        outside = f",{_TO_TEXT(self.outside)}" if self.outside else ""
+        text = f'{known[1]},"{self.values}",{inputs},{known[2]}{outside}]'
+        return hashlib.sha256(record(b"key", text.encode())).hexdigest()
 
     def to_json(self) -> dict[str, Any]:
         """Plain JSON, which `from_json` reads back as equal parts."""
@@ -71,6 +78,8 @@ class KeyParts:
 
 
 _TO_TEXT = json.JSONEncoder(sort_keys=True, separators=(",", ":"), default=dict).encode
+_TEXTS: dict[tuple[str, str, str], tuple[Mapping[str, Any], str, str]] = {}
+"""Parts of the text of keys, by class, version and code."""
 
 
 def code_of_tasks(cls: type[Task[Any]]) -> CodeHash:
@@ -99,32 +108,36 @@ def parts_of(task: Task[Any], code: CodeHash, contents: Mapping[str, str]) -> Ke
         KeyError: An input has no hash.
     """
     cls = type(task)
-    found = list(inputs_of(task))
-    held = {place.partition("[")[0] for place, _ in found}
-    significant = [field for field in cls.fields.values() if field.is_significant]
-    values = [
-        record(b"str", field.name.encode()) + canonical(getattr(task, field.name), lambda _: b"")
-        for field in sorted(significant, key=lambda field: field.name)
-    ]
+    values = [head + canonical(task.__dict__[name], _no_input) for head, name in cls._significant]
     return KeyParts(
         task=cls._path,
         version=cls.version,
         code=code.digest,
         code_parts=code.parts,
-        fields={
-            field.name: field.to_json(getattr(task, field.name))
-            for field in significant
-            if field.name not in held
-        },
+        fields=Lazy(lambda: _fields_of(task)),
         values=hashlib.sha256(record(b"fields", b"".join(values))).hexdigest(),
         inputs={
             place: contents[place]
-            for place, item in found
+            for place, item in inputs_of(task)
             if item.is_significant and cls.fields[place.partition("[")[0]].is_significant
         },
         outs=cls._declared,
         outside={} if cls.fingerprint is Task.fingerprint else _outside_of(task),
     )
+
+
+def _no_input(_: Input[Any]) -> bytes:
+    return b""
+
+
+def _fields_of(task: Task[Any]) -> dict[str, Any]:
+    """Significant fields without tasks as plain JSON; read by people, and no part of the key."""
+    held = {place.partition("[")[0] for place, _ in inputs_of(task)}
+    return {
+        name: field.to_json(task.__dict__[name])
+        for name, field in type(task).fields.items()
+        if field.is_significant and name not in held
+    }
 
 
 def differences(before: KeyParts, now: KeyParts) -> list[str]:

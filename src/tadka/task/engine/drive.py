@@ -111,6 +111,7 @@ class Build:
         self._warned: set[type] = set()
         self._classes: set[type] = set()
         self._is_stopping = False
+        self._is_first_build: bool | None = None  # of the workspace; None until it matters
         self._executor: Executor = Inline(store)
         self._group = Group(store)
         graph = Graph(self._roots)
@@ -405,7 +406,10 @@ class Build:
             return ("forced",)
         if work.stale_entry is not None:
             return ("a task that it asked for gives another result",)
-        return reasons_of(found, self._store.index.newest(work.task.id))
+        if self._is_first_build is None:
+            self._is_first_build = next(self._store.index.entries(limit=1), None) is None
+        newest = None if self._is_first_build else self._store.index.newest(work.task.id)
+        return reasons_of(found, newest)
 
     # ------------------------------------------------------------ what ended
 
@@ -538,6 +542,8 @@ class Build:
                 self._lost(work, entry)
             else:
                 work.entry_key = entry.key
+                if work.ready is not None:  # what waited in memory is in files now
+                    work.ready = work.ready.in_files()
                 self._record.num_done += 1
                 self._record.tell("finished", work)
 

@@ -23,6 +23,12 @@ class Ready:
     cls: type[Task[Any]]
     outputs: tuple[Output, ...]
 
+    def in_files(self) -> "Ready":
+        """The same, when files have what waited in memory."""
+        if all(output.data is None for output in self.outputs):
+            return self
+        return Ready(self.cls, tuple([output.written() for output in self.outputs]))
+
 
 @dataclass(frozen=True)
 class Job:

@@ -202,13 +202,17 @@ class _Performance:
             self._write(codec, name, returned[name])
 
     def _write(self, codec: Codec, name: str, value: Any) -> None:
-        aside = self.store.begin(codec.suffix, is_folder=codec.is_folder)
-        try:
-            description = codec.write(value, aside)
-            output = self.store.put(aside)
-        except BaseException:  # KeyboardInterrupt, too: half a file is of no use; it is raised on
-            _remove(aside)
-            raise
+        packed = codec.pack(value)
+        if packed is not None:
+            output, description = self.store.keep(packed[0], codec.suffix), packed[1]
+        else:
+            aside = self.store.begin(codec.suffix, is_folder=codec.is_folder)
+            try:
+                description = codec.write(value, aside)
+                output = self.store.put(aside)
+            except BaseException:  # KeyboardInterrupt, too: half a file is of no use
+                _remove(aside)
+                raise
         found = {key: part for key, part in description.to_json().items() if part not in (None, {})}
         self.written[name] = output.named(name, found)
 
@@ -292,13 +296,19 @@ def value_of(item: Input[Any], ready: Ready, store: Store) -> Any:
     """
     wanted = item.output if isinstance(item, Part) else None
     values = {
-        output.name: store.read(output, _codec(ready.cls, output.name).read)
+        output.name: _value(output, _codec(ready.cls, output.name), store)
         for output in ready.outputs
         if wanted is None or output.name == wanted
     }
     if wanted is not None:
         return values[wanted]
     return values.get("", values)
+
+
+def _value(output: Output, codec: Codec, store: Store) -> Any:
+    if output.data is not None:  # it waits for its group
+        return codec.unpack(output.data)
+    return store.read(output, codec.read)
 
 
 def _codec(cls: type[Task[Any]], name: str) -> Codec:

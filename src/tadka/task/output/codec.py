@@ -194,11 +194,31 @@ class Codec:
             DataError: The format cannot hold the value, or not as it is.
         """
         value = collect(value)
-        nulls = self._form(type(value)).write(value, target, self.out)
-        found = describe(value, nulls)
-        object.__setattr__(found, "format", self.format)  # it is ours, and this is often
-        object.__setattr__(found, "type", _name(type(value)))
-        return found
+        return self._described(value, self._form(type(value)).write(value, target, self.out))
+
+    def pack(self, value: Any) -> tuple[bytes, Description] | None:
+        """What `write` would write, without a file; None where the format writes its files itself.
+
+        Args:
+            value: The result, settled.
+
+        Raises:
+            DataError: The format cannot hold the value.
+        """
+        form = self._form(type(value))
+        if not isinstance(form, File):
+            return None
+        return form.pack(value, self.out), self._described(value, None)
+
+    def unpack(self, data: bytes) -> Any:
+        """The result of the bytes that `pack` gave.
+
+        Args:
+            data: As given.
+        """
+        form = self._form(self.type_)
+        assert isinstance(form, File)
+        return form.unpack(data, _origin(self.type_), self.out)
 
     def read(self, target: Path, type_: Any = None) -> Any:
         """The result, equal to what was written.
@@ -216,6 +236,12 @@ class Codec:
     def describe(self, value: Any) -> Description:
         """A result in figures."""
         return describe(value)
+
+    def _described(self, value: Any, nulls: list[int] | None) -> Description:
+        found = describe(value, nulls)
+        object.__setattr__(found, "format", self.format)  # it is ours, and this is often
+        object.__setattr__(found, "type", _name(type(value)))
+        return found
 
     @cached_property
     def _class(self) -> type | None:

@@ -43,7 +43,15 @@ class File:
         Raises:
             DataError: The format cannot hold the value.
         """
-        target.write_bytes(pack(self._content.to_bytes(value, out), out))
+        target.write_bytes(self.pack(value, out))
+
+    def pack(self, value: Any, out: Out) -> bytes:
+        """The bytes of the file.
+
+        Raises:
+            DataError: The format cannot hold the value.
+        """
+        return pack(self._content.to_bytes(value, out), out)
 
     def read(self, target: Path, type_: Any, out: Out) -> Any:
         """The value.
@@ -52,11 +60,15 @@ class File:
             DataError: The file is damaged.
         """
         try:
-            return self._content.from_bytes(unpack(target.read_bytes(), out), type_, out)
+            return self.unpack(target.read_bytes(), type_, out)
         except DataError:
             raise
         except _UNREADABLE as error:
             raise unreadable(str(target), self.name, str(error)) from error
+
+    def unpack(self, data: bytes, type_: Any, out: Out) -> Any:
+        """The value of the bytes that `pack` gave."""
+        return self._content.from_bytes(unpack(data, out), type_, out)
 
 
 # what readers raise on content that is not theirs; a pickle may name a class that is gone

@@ -1,7 +1,7 @@
 """Stored bytes by their content: each file or folder once, under its SHA-256.
 
-    objects/ab/ab12...          a file
-    objects/ab/ab12....d/       a folder; its hash is that of the list of its files
+    objects/a/ab12...           a file
+    objects/a/ab12....d/        a folder; its hash is that of the list of its files
     objects/.aside/SESSION/     what a process and its workers have written and not yet published
     objects/.lock               shared by who publishes, alone for who removes
     quarantine/                 what was not as it was written
@@ -25,7 +25,7 @@ import secrets
 import shutil
 import stat
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -39,9 +39,12 @@ _logger = logging.getLogger(__name__)
 _TOKEN = 12
 """Characters of the name of a file aside, before its suffix."""
 
+MOST_HELD_BYTES = 1 << 14
+"""Of a result that waits for its group in memory: the file is made when many are."""
+
 _CHUNK = 1 << 20
 _READ_ONLY = 0o444
-_NUM_FOLDERS = 256
+_FOLDERS = "0123456789abcdef"
 
 
 class Damaged(DataError):
@@ -126,11 +129,53 @@ class Objects:
             raise DataError(f"{str(aside)!r} cannot be read: {error.strerror}.") from error
         return Output("", content, suffix, num_bytes, {}, False, mtime_ns, str(aside))
 
+    def keep(self, data: bytes, suffix: str) -> Output:
+        """A file of some bytes; few of them wait in memory, not in a file.
+
+        Args:
+            data: What is in it.
+            suffix: Of its name, such as ".json".
+
+        Raises:
+            DataError: The workspace cannot be written.
+        """
+        mtime_ns = time.time_ns()
+        content = hashlib.sha256(data).hexdigest()
+        output = Output("", content, suffix, len(data), {}, False, mtime_ns, None, data)
+        return output if len(data) <= MOST_HELD_BYTES else self.spill([output])[0]
+
+    def spill(self, outputs: Iterable[Output]) -> list[Output]:
+        """Writes to files what waits in memory.
+
+        Args:
+            outputs: Of `keep`; others stay as they are.
+
+        Raises:
+            DataError: The workspace cannot be written.
+        """
+        found: list[Output] = []
+        written: list[str] = []
+        try:
+            with self._writing():
+                for output in outputs:
+                    if output.data is None:
+                        found.append(output)
+                        continue
+                    aside = f"{self._open()}/{_token()}{output.suffix}"
+                    written.append(aside)
+                    _write_file(aside, output.data, output.mtime_ns)
+                    found.append(output.written(aside))
+        except BaseException:
+            for aside in written:
+                _remove(aside)
+            raise
+        return found
+
     def publish(self, outputs: Sequence[Output], *, is_durable: bool = True) -> None:
         """Gives objects their names, durably; of equal content one is kept.
 
         Args:
-            outputs: Of `put`, of this process or a worker; others are passed over.
+            outputs: Of `put` or `spill`, of this process or a worker; others are passed over.
             is_durable: False for copies of what lies elsewhere.
 
         Raises:
@@ -305,7 +350,7 @@ class Objects:
 
     def _path(self, output: Output) -> str:
         content = output.content
-        return f"{self._folder}/{content[:2]}/{content}{'.d' if output.is_folder else ''}"
+        return f"{self._folder}/{content[0]}/{content}{'.d' if output.is_folder else ''}"
 
     def _size(self, output: Output) -> int | None:
         """Bytes of an object; None where it is not there."""
@@ -321,7 +366,7 @@ class Objects:
 
     def contents(self) -> Iterator[tuple[str, Path]]:
         """Hash and path of every object."""
-        for folder in sorted(Path(self._folder).glob("[0-9a-f][0-9a-f]")):
+        for folder in sorted(Path(self._folder).glob("[0-9a-f]")):
             for path in sorted(folder.iterdir()):
                 yield path.name.removesuffix(".d"), path
 
@@ -387,9 +432,9 @@ class Objects:
 
     def _make_folders(self) -> None:
         names = [name for name in os.listdir(self._folder) if not name.startswith(".")]
-        if len(names) < _NUM_FOLDERS:
-            for number in range(_NUM_FOLDERS):
-                os.makedirs(f"{self._folder}/{number:02x}", exist_ok=True)
+        if len(names) < len(_FOLDERS):
+            for name in _FOLDERS:
+                os.makedirs(f"{self._folder}/{name}", exist_ok=True)
         for folder in (self._folder, self.root, self.root.parent):
             sync(folder)
 
@@ -461,6 +506,19 @@ def _is_abandoned(folder: Path) -> bool:
     finally:
         os.close(descriptor)
     return True
+
+
+def _write_file(path: str, data: bytes, mtime_ns: int) -> None:
+    """Makes a read-only file."""
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
+    descriptor = os.open(path, flags, _READ_ONLY)
+    try:
+        left = memoryview(data)
+        while left:
+            left = left[os.write(descriptor, left) :]
+        os.utime(descriptor, ns=(mtime_ns, mtime_ns))
+    finally:
+        os.close(descriptor)
 
 
 def _close_file(path: Path) -> tuple[str, int, int]:

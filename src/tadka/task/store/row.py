@@ -20,6 +20,7 @@ class Output:
         is_folder: Whether it is a folder of files.
         mtime_ns: When the file was written; another time later is a reason to look at the bytes.
         aside: Where it waits for its group to be committed; no part of what is stored.
+        data: The bytes, where they are few and no file has them yet; no part of it either.
     """
 
     name: str
@@ -30,6 +31,7 @@ class Output:
     is_folder: bool = False
     mtime_ns: int = 0
     aside: str | None = field(default=None, compare=False, repr=False)
+    data: bytes | None = field(default=None, compare=False, repr=False)
 
     def named(self, name: str, description: Mapping[str, Any] | None = None) -> "Output":
         """The same bytes under a name.
@@ -41,7 +43,18 @@ class Output:
         kept = self.description if description is None else description
         return Output(
             *(name, self.content, self.suffix, self.num_bytes, kept),
-            *(self.is_folder, self.mtime_ns, self.aside),
+            *(self.is_folder, self.mtime_ns, self.aside, self.data),
+        )
+
+    def written(self, aside: str | None = None) -> "Output":
+        """The same, when a file has its bytes.
+
+        Args:
+            aside: The file; None where it has its name already.
+        """
+        return Output(
+            *(self.name, self.content, self.suffix, self.num_bytes, self.description),
+            *(self.is_folder, self.mtime_ns, aside),
         )
 
     def to_json(self) -> dict[str, Any]:
@@ -289,7 +302,7 @@ def entry_of(row: Columns, parts: Mapping[str, Any]) -> Entry:
         parts: Of the key.
     """
     key, task, task_id, run, created_at, text = row
-    body = json.loads(text)
+    body = _DECODE(text)[0]
     outputs = tuple([Output(**output) for output in body.pop("outputs")])
     return Entry(key, task, task_id, parts, run=run, created_at=created_at, outputs=outputs, **body)
 
@@ -330,4 +343,5 @@ def _plain(value: object) -> object:
     raise TypeError(f"A value of type {type(value).__name__!r} is no plain JSON.")
 
 
+_DECODE = json.JSONDecoder().raw_decode  # what we wrote has no spaces around it
 _ENCODE = json.JSONEncoder(separators=(",", ":"), default=_plain).encode

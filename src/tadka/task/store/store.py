@@ -1,7 +1,7 @@
 """The workspace: results by their keys, durable and whole.
 
     index.sqlite            which results there are: entries, runs, what runs did
-    objects/ab/ab12...      their bytes, by content: equal bytes lie there once
+    objects/a/ab12...       their bytes, by content: equal bytes lie there once
     quarantine/             bytes that were not as they were written
     locks                   one byte of it for each key that is being made
     CLASS/KEY.parquet       links to objects, for people
@@ -178,6 +178,21 @@ class Store:
         """
         return self._objects.put(aside)
 
+    def keep(self, data: bytes, suffix: str = "") -> Output:
+        """A result that is one file of these bytes. It is not durable yet.
+
+        Args:
+            data: What is in it; few bytes wait in memory for their group.
+            suffix: Of the name, such as ".json".
+
+        Returns:
+            As `put`.
+
+        Raises:
+            DataError: The workspace cannot be written.
+        """
+        return self._objects.keep(data, suffix)
+
     def commit(
         self,
         entries: Sequence[Entry],
@@ -188,7 +203,7 @@ class Store:
         """Publishes a group of results; all of it is on the disk when this returns.
 
         Args:
-            entries: Whose outputs are of `put`, or stored already.
+            entries: Whose outputs are of `put` or `keep`, or stored already.
             executions: What was done.
             is_held: Says of a key, right before its row is written, whether its lock is still ours;
                 `Locks.is_held`. An entry whose lock was lost is left out.
@@ -199,7 +214,7 @@ class Store:
         Raises:
             DataError: The disk or the store does not take them. None is published.
         """
-        outputs = [output for entry in entries for output in entry.outputs]
+        outputs = self._objects.spill(o for entry in entries for o in entry.outputs)
         if self._remote is not None:
             with ThreadPoolExecutor(_NUM_THREADS) as pool:
                 waiting = (output for output in outputs if output.aside is not None)

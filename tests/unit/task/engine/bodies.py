@@ -25,6 +25,13 @@ class Number(Task[int]):
         return self.value
 
 
+class LongText(Task[str]):
+    """More than waits in memory for its group."""
+
+    def run(self) -> str:
+        return "x" * 100_000
+
+
 class Sum(Task[int]):
     numbers: list[Task[int]]
 

@@ -41,6 +41,7 @@ from tests.unit.task.engine.bodies import (
     HoldsMuch,
     Late,
     Lingers,
+    LongText,
     Meeting,
     Moves,
     Named,
@@ -157,9 +158,10 @@ class TestResults:
         assert 1 << 20 < (number.peak_bytes or 0)
 
     def test_files_of_a_worker_belong_to_the_session_of_the_build(self, room: Room) -> None:
-        (outcome,) = room.run(Number(value=7))
+        small, outcome = room.run(Number(value=7), LongText())
         room.workers.close()
 
+        assert b"7\n" == small.outputs[0].data
         aside = outcome.outputs[0].aside
         assert aside is not None
         assert Path(aside).is_file()

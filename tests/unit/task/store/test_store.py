@@ -60,7 +60,7 @@ def check(folder: Path) -> int:
     found.close()
     for one in entries:
         for output in one.outputs:
-            path = folder / "objects" / output.content[:2] / output.content
+            path = folder / "objects" / output.content[0] / output.content
             if output.is_folder:
                 assert path.with_name(f"{path.name}.d").is_dir()
             else:
@@ -825,3 +825,40 @@ def test_bytes_that_were_good_once_are_looked_at_again_when_they_cannot_be_read(
 
     with pytest.raises(Damaged):
         store.read(given.outputs[0], read)
+
+
+def test_few_bytes_wait_in_memory_and_many_in_a_file(tmp_path: Path) -> None:
+    few, many = b"few", b"m" * 20_000
+    with Store(tmp_path) as store:
+        kept, spilled = store.keep(few, ".txt"), store.keep(many, ".txt")
+        assert (few, None) == (kept.data, kept.aside)
+        assert spilled.data is None
+        assert many == Path(str(spilled.aside)).read_bytes()
+        store.commit([entry(1, kept), entry(2, spilled)])
+
+    with Store(tmp_path) as store:
+        for number, data in ((1, few), (2, many)):
+            found = store.hit(digest(number))
+            assert found is not None
+            assert data == store.read(found.outputs[0], Path.read_bytes)
+            assert not store.path(found.outputs[0]).stat().st_mode & 0o222
+    assert [] == list((tmp_path / "objects" / ".aside").iterdir())
+
+
+def test_what_waits_in_memory_leaves_nothing_on_a_full_disk(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object) -> int:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with Store(tmp_path) as store:
+        kept = [store.keep(b"%d" % number, ".txt") for number in range(3)]
+        monkeypatch.setattr(os, "write", full)
+        with pytest.raises(DataError, match="No space left"):
+            store.commit([entry(number, output) for number, output in enumerate(kept)])
+        monkeypatch.undo()
+
+        assert [] == list((tmp_path / "objects").rglob("*.txt"))
+        assert store.hit(digest(0)) is None
+        store.commit([entry(0, kept[0])])
+        assert store.hit(digest(0)) is not None
