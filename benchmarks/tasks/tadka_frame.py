@@ -4,8 +4,7 @@ import sys
 
 import pandas as pd
 
-from tadka.task import Out, Task
-from tadka.task import Build, build
+from tadka.task import Build, Out, Task, build
 from tadka.task.settings import open_store
 
 
