@@ -14,6 +14,7 @@ import sys
 import tempfile
 from collections import Counter
 from collections.abc import Sequence
+from contextlib import redirect_stdout
 from pathlib import Path
 from typing import Any
 
@@ -43,7 +44,7 @@ def main() -> None:
     for folder in folders:
         if not folder.is_dir():
             sys.exit(f"There is no {folder}. Say where the data lies: --data DIR, or TADKA_DATA.")
-    with tempfile.TemporaryDirectory() as scratch:
+    with tempfile.TemporaryDirectory() as scratch, redirect_stdout(sys.stderr):
         found = run(folders, given.workspace or Path(scratch), given.workers, given.page)
     print(json.dumps(found, indent=2) if given.json else told(found))
 
