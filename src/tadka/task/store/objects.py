@@ -595,6 +595,8 @@ def _all_of(path: str) -> Iterator[str]:
 def _remove(path: str) -> None:
     with contextlib.suppress(FileNotFoundError):
         if os.path.isdir(path):
-            shutil.rmtree(path)
+            going = f"{path}~{_token()}"  # who reads it finds all of it, or that it is gone
+            os.rename(path, going)
+            shutil.rmtree(going)
         else:
             os.unlink(path)

@@ -332,12 +332,16 @@ class Store:
         """
         path = self.path(output)
         try:
-            return read(path)
+            value = read(path)
         except Exception:  # whatever a reader makes of a file that is not there
             if path.exists():
                 if self._remote is None and path == self._objects.path(output):
                     self._objects.verify(output)  # it may have been damaged since it was verified
                 raise
+        else:
+            # a folder that got its name while it was read may have looked like an empty one
+            if not output.is_folder or path.exists():
+                return value
         return read(self.path(output))
 
     def _fetch(self, remote: Remote, output: Output) -> None:

@@ -120,6 +120,31 @@ def test_a_result_that_is_committed_while_it_is_read_is_read_again(
     assert 2 == len(reads)
 
 
+def test_a_folder_that_is_committed_while_it_is_read_is_read_again(store: Store) -> None:
+    given = entry(1, put_folder(store, a=b"1", b=b"2"))
+    double = entry(2, put_folder(store, a=b"1", b=b"2"))
+    commits = [given, double]
+
+    def names(path: Path) -> list[str]:
+        store.commit([commits.pop(0)] if commits else [])
+        return sorted(file.name for file in path.glob("*"))
+
+    assert ["a", "b"] == store.read(given.outputs[0], names)
+    assert ["a", "b"] == store.read(double.outputs[0], names)
+
+
+def test_a_folder_is_removed_at_once_for_who_reads_it(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    output = put_folder(store, a=b"1")
+    seen: list[bool] = []
+    monkeypatch.setattr("shutil.rmtree", lambda path: seen.append(Path(str(output.aside)).exists()))
+
+    store.discard([output])
+
+    assert [False] == seen
+
+
 def test_a_file_that_a_reader_misses_itself_is_its_own_error(store: Store) -> None:
     given = result(store, 1)
     store.commit([given])
