@@ -54,8 +54,8 @@ class Codes:
         readings = self._readings.get(cls)
         if readings is None:
             readings = self._readings[cls] = {name: _reading(cls, name) for name in cls.outs}
-        if len(outputs) == 1:
-            return outputs[0].content + readings[outputs[0].name]
+        if len(outputs) == 1 and not outputs[0].name:
+            return outputs[0].content + readings[""]
         found = sorted((o.name, o.content + readings[o.name]) for o in outputs)
         if isinstance(item, Part):
             return dict(found)[item.output]

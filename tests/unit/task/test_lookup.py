@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from tadka.task.define.task import Task
+from tadka.task.define.task import Part, Task
 from tadka.task.engine.build import build
 from tadka.task.lookup import Codes, Found, lookup, reasons_of
 from tadka.task.output.out import Out
@@ -23,7 +23,7 @@ class Text(Task[str]):
 
 
 class Reader(Task[str]):
-    text: Task[Any]
+    text: Task[Any] | Part[Any]
 
     def run(self, text: object) -> str:
         return repr(text)
@@ -34,6 +34,13 @@ class Both(Task[dict[str, Any]]):
 
     def run(self) -> dict[str, Any]:
         return {"a": 1, "b": 1}
+
+
+class Only(Task[dict[str, Any]]):
+    out = {"a": Out("json")}
+
+    def run(self) -> dict[str, Any]:
+        return {"a": 1}
 
 
 @pytest.fixture
@@ -124,6 +131,15 @@ def test_a_part_is_its_output_and_a_whole_is_all_of_them(store: Store) -> None:
     assert codes.content(both["a"], outputs) == codes.content(both["b"], outputs)
     assert codes.content(both, outputs) != codes.content(both["a"], outputs)
     assert codes.content(both, outputs) == codes.content(both, outputs[::-1])
+
+
+def test_a_part_is_another_input_than_the_whole_of_one_output(store: Store) -> None:
+    only = Only()
+    build(only, workspace=store)
+    outputs = entry_of(store, only).outputs
+
+    assert Codes().content(only, outputs) != Codes().content(only["a"], outputs)
+    assert ["1", "{'a': 1}"] == build([Reader(text=only["a"]), Reader(text=only)], workspace=store)
 
 
 def test_what_was_never_built_says_so(store: Store) -> None:
