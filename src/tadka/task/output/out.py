@@ -60,6 +60,7 @@ class Out:
         save: `save(value, folder)` writes the result as files; `load` reads them.
         load: `load(folder)` gives the result back.
         max_bytes: A frame that is larger in memory is kept as several files (parquet, feather).
+            Categories, which each file holds, do not count.
         compression: parquet: zstd (default), snappy, gzip, lz4; feather: lz4 (default), zstd;
             text formats, bytes and pickle: gzip. `"none"` for no compression.
 

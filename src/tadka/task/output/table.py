@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 _MOLD = b"tadka.mold"
+_MAX_PARTS = 10_000  # a frame that needs more has larger ones
 
 
 class Frames:
@@ -232,20 +233,38 @@ def _without_mold(table: "pa.Table") -> "pa.Table":
 
 
 def _parts(frame: Any, max_bytes: int, *, is_polars: bool) -> Iterator[Any]:
-    """Slices of at most `max_bytes` in memory, in order; one where there are no rows."""
-    num_rows = len(frame) if is_polars else frame.num_rows
+    """Slices of at most `max_bytes` in memory, in order; one where there are no rows.
+
+    Every file holds all categories: they do not count, and rows of a part may be as large as they.
+    """
+    num_rows = len(frame)
+    num_fixed = _num_bytes_fixed(frame, is_polars=is_polars)
+    max_bytes = max(max_bytes, num_fixed)
+    min_rows = -(-num_rows // _MAX_PARTS) or 1
     start = 0
     while start < num_rows or start == 0:
         rest = frame.slice(start)
-        num_bytes = max(1, rest.estimated_size() if is_polars else rest.nbytes)
+        num_bytes = max(1, _num_bytes(rest, is_polars=is_polars) - num_fixed)
         num_left = num_rows - start
-        length = max(1, min(num_left, num_left * max_bytes // num_bytes))
+        length = max(min_rows, min(num_left, num_left * max_bytes // num_bytes))
         part = rest.slice(0, length)
-        while length > 1 and (part.estimated_size() if is_polars else part.nbytes) > max_bytes:
-            length = (length + 1) // 2  # rows differ in size
+        while length > min_rows and _num_bytes(part, is_polars=is_polars) - num_fixed > max_bytes:
+            length = max(min_rows, (length + 1) // 2)  # rows differ in size
             part = rest.slice(0, length)
         yield part
         start += length
+
+
+def _num_bytes(frame: Any, *, is_polars: bool) -> int:
+    return int(frame.estimated_size() if is_polars else frame.nbytes)
+
+
+def _num_bytes_fixed(frame: Any, *, is_polars: bool) -> int:
+    """Of categories, as far as a part without rows holds them."""
+    if not is_polars:
+        return int(frame.slice(0, 0).nbytes)
+    enums = (dtype for dtype in frame.schema.values() if str(dtype).startswith("Enum"))
+    return sum(int(dtype.categories.estimated_size()) for dtype in enums)
 
 
 def _in_order(folder: Path) -> list[Path]:

@@ -5,11 +5,13 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
 from tadka.core.error import DataError, NotFound
+from tadka.task.output import table
 from tadka.task.output.codec import codec_of
 from tadka.task.output.out import Out
 
@@ -57,6 +59,36 @@ def test_a_large_frame_is_kept_in_parts_in_order(format_: str, type_: Any, tmp_p
     assert all(table.nbytes <= 2000 for table in tables)
     assert list(range(1000)) == [a for table in tables for a in table["a"].to_pylist()]
     assert codec.read(tmp_path / "x").equals(value)
+
+
+@pytest.mark.parametrize("format_", ["parquet", "feather"])
+@pytest.mark.parametrize("kind", ["pandas", "polars", "nested"])
+def test_categories_do_not_fill_the_disk(format_: str, kind: str, tmp_path: Path) -> None:
+    names = [f"row{i:05d}" for i in range(500)]
+    frame = pd.DataFrame({"a": pd.Categorical(names), "b": range(500)})
+    value: Any = frame
+    if kind == "polars":
+        value = pl.DataFrame({"a": pl.Series(names, dtype=pl.Enum(names)), "b": range(500)})
+    if kind == "nested":
+        encoded = pa.array(names).dictionary_encode()
+        value = pa.table({"a": pa.ListArray.from_arrays(range(501), encoded), "b": range(500)})
+    codec = codec_of(Out(format_, max_bytes=1000), type(value))
+    codec.write(value, tmp_path / "x")
+
+    num_bytes = sum(path.stat().st_size for path in (tmp_path / "x").iterdir())
+    assert num_bytes < 100_000
+    assert codec.read(tmp_path / "x").equals(value)
+
+
+def test_a_frame_has_no_more_parts_than_a_folder_bears(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(table, "_MAX_PARTS", 10)
+    codec = codec_of(Out("parquet", max_bytes=1), pd.DataFrame)
+    codec.write(_frame(95), tmp_path / "x")
+
+    assert 10 == len(list((tmp_path / "x").iterdir()))
+    pd.testing.assert_frame_equal(_frame(95), codec.read(tmp_path / "x"))
 
 
 def test_a_row_larger_than_a_part_is_a_part(tmp_path: Path) -> None:
