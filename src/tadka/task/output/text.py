@@ -23,6 +23,10 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 
+_BLOCK_BYTES = 1 << 20  # of CSV that Arrow parses at a time; a line must not be longer
+_MAX_BLOCK_BYTES = (1 << 31) - 1
+
+
 class Text:
     """What the formats share: the schema beside, encoding and compression."""
 
@@ -182,21 +186,33 @@ class Csv(Text):
         arrow_csv = require("pyarrow.csv", extra="arrow")
         if not schema.names:  # a frame without columns has no rows
             return schema.empty_table()
-        return arrow_csv.read_csv(
-            pa.BufferReader(text),
-            parse_options=arrow_csv.ParseOptions(
-                delimiter=self._delimiter,
-                newlines_in_values=True,
-                ignore_empty_lines=False,  # a null in an only column
-            ),
-            convert_options=arrow_csv.ConvertOptions(
-                column_types=schema,
-                null_values=[""],
-                strings_can_be_null=True,
-                quoted_strings_can_be_null=False,
-                include_columns=schema.names,
-            ),
+        parse_options = arrow_csv.ParseOptions(
+            delimiter=self._delimiter,
+            newlines_in_values=True,
+            ignore_empty_lines=False,  # a null in an only column
         )
+        convert_options = arrow_csv.ConvertOptions(
+            column_types=schema,
+            null_values=[""],
+            strings_can_be_null=True,
+            quoted_strings_can_be_null=False,
+            include_columns=schema.names,
+        )
+
+        def read(block_bytes: int) -> Any:
+            return arrow_csv.read_csv(
+                pa.BufferReader(text),
+                read_options=arrow_csv.ReadOptions(block_size=block_bytes),
+                parse_options=parse_options,
+                convert_options=convert_options,
+            )
+
+        try:
+            return read(_BLOCK_BYTES)
+        except pa.ArrowInvalid:
+            if len(text) <= _BLOCK_BYTES:
+                raise
+            return read(min(len(text), _MAX_BLOCK_BYTES))  # a line is longer than a block
 
 
 class JsonLines(Text):

@@ -73,3 +73,22 @@ def test_a_damaged_file_is_a_data_error(
 
     with pytest.raises(DataError, match="cannot be read as"):
         codec.read(tmp_path / "x")
+
+
+@pytest.mark.parametrize("format_", ["csv", "tsv"])
+@pytest.mark.parametrize(
+    "frame",
+    [
+        pd.DataFrame({"a": ["x" * 1_500_000, "y"], "b": [1, 2]}),
+        pd.DataFrame({"a": ["x\n" * 750_000, "y"], "b": [1, 2]}),
+        pd.DataFrame([[1, 2]], columns=["a" * 800_000, "b" * 800_000]),
+    ],
+    ids=["cell", "lines in a cell", "header"],
+)
+def test_a_line_longer_than_a_block_comes_back(
+    format_: str, frame: pd.DataFrame, tmp_path: Path
+) -> None:
+    codec = codec_of(Out(format_), pd.DataFrame)
+    codec.write(frame, tmp_path / "x")
+
+    pd.testing.assert_frame_equal(frame, codec.read(tmp_path / "x"))
