@@ -26,6 +26,7 @@ from tadka.task.engine.group import Group, Item, Settled
 from tadka.task.engine.inline import Inline
 from tadka.task.engine.job import Failure, Job, Outcome, Ready, seed_of
 from tadka.task.engine.link import has_path, names_of, refuse_doubles
+from tadka.task.engine.loading import refuse_build
 from tadka.task.engine.need import NEEDS, restored
 from tadka.task.engine.record import Listener, Record, Running
 from tadka.task.engine.report import Report
@@ -88,6 +89,7 @@ class Build:
         keep_going: bool = True,
         launcher: "LocalLauncher | None" = None,
     ) -> None:
+        refuse_build()
         if workers is not None and (type(workers) is not int or workers < 1):
             raise ConfigError(f"workers={workers!r}; it must be a whole number of at least 1.")
         if on_code_change not in (None, "rerun", "warn", "ignore"):
@@ -159,6 +161,7 @@ class Build:
         if is_apart and isinstance(self._executor, Inline):
             # late: what starts processes is slow to load, and small builds need none
             workers = require("tadka.task.engine.workers")
+            self._executor.close()
             self._executor = workers.Workers(self._store, self._workers, launcher=self._launcher)
         for task in fresh:
             self._executor.check(task)
@@ -451,7 +454,7 @@ class Build:
         if failure.kind == "out of memory" and work.task.resources.memory is not None:
             work.num_memory_kills += 1
             return work.num_memory_kills <= max(1, work.task.retries)
-        return work.attempts <= work.task.retries
+        return work.attempts - work.num_memory_kills <= work.task.retries
 
     def _retry(self, running: Running, outcome: Outcome) -> None:
         work = running.work

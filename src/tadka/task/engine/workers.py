@@ -297,7 +297,10 @@ class Workers:
         except (EOFError, OSError):
             connection.close()
             return
-        worker = self._workers[number]
+        worker = self._workers.get(number)
+        if worker is None:  # its end was seen first
+            connection.close()
+            return
         worker.connection = connection
         self._selector.register(
             connection, selectors.EVENT_READ, partial(self._hear, worker, connection)

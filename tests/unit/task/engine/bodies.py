@@ -241,6 +241,24 @@ class Grows(Task[int]):
         return len(bytearray(self.megabytes << 20))
 
 
+class GrowsOnce(Task[int]):
+    """Is killed for its memory, then fails, then succeeds."""
+
+    file: Path
+    resources = Resources(memory="192M")
+    retries = 1
+
+    def run(self) -> int:
+        with self.file.open("a") as file:
+            file.write("x\n")
+        attempt = len(self.file.read_text().splitlines())
+        if attempt == 1:
+            bytearray(250 << 20)
+        elif attempt == 2:
+            raise ConnectionError("attempt 2")
+        return attempt
+
+
 class Holds(Task[list[float]]):
     """Holds memory that it only declares, and says when."""
 

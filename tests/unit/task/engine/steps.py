@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from tadka.core.error import DataError
+from tadka.core.resource import Resources
 from tadka.task.define.field import param
 from tadka.task.define.run import Run
 from tadka.task.define.task import Part, Task
@@ -234,3 +235,17 @@ class Asking(Task[int]):
     def run(self, run: Run) -> int:
         note("Asking")
         return 100 + int(run.need(Outside()))
+
+
+class Apart(Task[int]):
+    """Has a process of its own."""
+
+    resources = Resources(timeout_s=60)
+
+    def run(self) -> int:
+        return 1
+
+
+class AskingApart(Task[int]):
+    def run(self, run: Run) -> int:
+        return int(run.need(Apart()))

@@ -15,6 +15,7 @@ from tadka.task.store.store import Store
 from tests.unit.task.engine import steps
 from tests.unit.task.engine.steps import (
     Asking,
+    AskingApart,
     Chatty,
     Checked,
     Circular,
@@ -459,6 +460,16 @@ def test_a_build_leaves_random_numbers_as_they_were(workspace: Path) -> None:
     random.seed(3)
 
     build(Random(), workspace=workspace)
+
+    assert expected == random.random()
+
+
+def test_random_numbers_are_as_they_were_when_processes_take_over(workspace: Path) -> None:
+    random.seed(3)
+    expected = random.random()
+    random.seed(3)
+
+    build(AskingApart(), workspace=workspace)
 
     assert expected == random.random()
 

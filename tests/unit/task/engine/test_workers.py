@@ -1,5 +1,6 @@
 import json
 import os
+import pickle
 import signal
 import subprocess
 import sys
@@ -7,6 +8,7 @@ import textwrap
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from multiprocessing.connection import Client
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +39,7 @@ from tests.unit.task.engine.bodies import (
     Ends,
     Flaky,
     Grows,
+    GrowsOnce,
     HoldsLittle,
     HoldsMuch,
     Late,
@@ -293,6 +296,14 @@ class TestProcesses:
         assert outcome.error is not None
         assert "No worker process can be started for Number" in outcome.error.message
         room.workers.close()
+
+    def test_a_process_that_ended_before_it_was_heard(self, room: Room) -> None:
+        assert [0] == room.values(Number())
+        assert room.workers._address is not None
+        with Client(str(room.workers._address), "AF_UNIX") as connection:
+            connection.send_bytes(pickle.dumps(99))  # of no worker that is left
+
+            assert [1, 2] == room.values(Number(value=1), Number(value=2))
 
 
 class TestWait:
@@ -678,6 +689,15 @@ class TestBuild:
         assert 250 << 20 == report.value(enough)
         assert 2 == report.results[enough.id].attempts
         assert "memory limit of 384M" in (report.results[never.id].error or "")
+
+    def test_too_little_memory_uses_no_retry_up(
+        self, store: Store, tmp_path: Path, control_groups: None
+    ) -> None:
+        task = GrowsOnce(file=tmp_path / "attempts")
+
+        report = self.report(store, task)
+
+        assert (3, 3) == (report.value(task), report.results[task.id].attempts)
 
     def test_declared_memory_is_never_more_than_there_is(
         self, store: Store, monkeypatch: pytest.MonkeyPatch
