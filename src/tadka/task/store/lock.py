@@ -7,12 +7,14 @@ of the file, so that is opened once in a process and stays open. A child of `for
 
 `LeaseLocks` makes `KEY/NUMBER.json` where there is none, and says in it every few seconds that the
 holder lives. Who sees no such sign for as long as a lease lasts, by its own clock, takes the next
-number. The number is the fencing token: results are published only by who has the highest one.
+number; so does who sees one for the first time that is much older, by the clocks of both. The
+number is the fencing token: results are published only by who has the highest one.
 """
 
 import contextlib
 import fcntl
 import json
+import math
 import os
 import random
 import secrets
@@ -38,6 +40,9 @@ _LONGEST_PAUSE_S = 2.0
 
 _NUM_THREADS = 8
 """Of requests at once."""
+
+_DIFFERENCE_S = 600.0
+"""That clocks of two machines may have."""
 
 
 def _never() -> bool:
@@ -260,7 +265,7 @@ class _Lease:
     def to_json(self, *, is_released: bool = False) -> bytes:
         host, process = socket.gethostname(), os.getpid()
         found = {"owner": self.owner, "host": host, "process": process, "beats": self.beats}
-        return json.dumps({**found, "is_released": is_released}).encode()
+        return json.dumps({**found, "at": time.time(), "is_released": is_released}).encode()
 
 
 class LeaseLocks(_Held):
@@ -382,6 +387,7 @@ class LeaseLocks(_Held):
         self._process = os.getpid()
         self._guard = threading.Lock()
         self._mine: dict[str, _Lease | None] = {}  # None while it is being taken
+        self._seen: dict[str, tuple[int, bytes | None, float]] = {}  # of others, since when
         self._stop = None
 
     def _enter(self, key: str) -> bool:
@@ -422,25 +428,32 @@ class LeaseLocks(_Held):
     # ------------------------------------------------------------ the store
 
     def _take(self, key: str, *, wait: bool, should_stop: Callable[[], bool]) -> _Lease | None:
-        seen: tuple[int, bytes | None] | None = None
-        seen_at = 0.0
         pause_s = min(_LONGEST_WAIT_S, self.seconds / 20)
         while True:
             token = self._highest(key)
             data = read_file(self._file_system, self._path(key, token)) if token else None
-            now = time.monotonic()
-            if (token, data) != seen:
-                seen, seen_at = (token, data), now
-            is_free = token == 0 or (data is not None and _said(data).get("is_released", False))
-            if is_free or now - seen_at >= self.seconds:
+            said = {} if data is None else _said(data)
+            is_free = token == 0 or said.get("is_released", False)
+            if is_free or self._is_too_old(key, token, data, said):
                 lease = self._create(key, token + 1)
                 if lease is not None:
+                    self._seen.pop(key, None)
                     return lease
             if should_stop() or not (wait or is_free):
                 return None
             if not is_free:
                 time.sleep(pause_s * random.uniform(0.5, 1.0))
                 pause_s = min(2 * pause_s, self.seconds / 6, _LONGEST_PAUSE_S)
+
+    def _is_too_old(self, key: str, token: int, data: bytes | None, said: dict[str, Any]) -> bool:
+        """Whether the holder of a lease gave no sign for too long; tries before this one count."""
+        now = time.monotonic()
+        seen = self._seen.get(key)
+        if seen is None or seen[:2] != (token, data):
+            seen = self._seen[key] = token, data, now
+        at = said.get("at", math.inf)
+        is_old = isinstance(at, float) and time.time() - at >= self.seconds + _DIFFERENCE_S
+        return is_old or now - seen[2] >= self.seconds
 
     def _create(self, key: str, token: int) -> _Lease | None:
         lease = _Lease(token, secrets.token_hex(8), self._path(key, token))

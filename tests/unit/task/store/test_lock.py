@@ -349,6 +349,39 @@ def test_a_lease_without_a_sign_of_life_is_taken_and_its_holder_learns_it(
     alive.release(KEY)
 
 
+def test_who_tries_again_and_again_takes_the_lease_of_a_dead_holder(
+    place: tuple[Any, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    dead, alive = LeaseLocks(*place), LeaseLocks(*place)
+    monkeypatch.setattr(dead, "_beat", lambda stop: None)
+    dead.acquire(KEY)
+    now = 1000.0
+    monkeypatch.setattr("tadka.task.store.lock.time.monotonic", lambda: now)
+
+    assert not alive.acquire(KEY, wait=False)
+    now = 1029.9
+    assert not alive.acquire(KEY, wait=False)
+    now = 1030.0
+    assert alive.acquire(KEY, wait=False)
+    alive.release(KEY)
+
+
+def test_a_lease_that_is_old_by_any_clock_is_taken_at_the_first_look(
+    place: tuple[Any, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    dead = LeaseLocks(*place)
+    monkeypatch.setattr(dead, "_beat", lambda stop: None)
+    dead.acquire(KEY)
+    now = time.time()
+
+    monkeypatch.setattr("tadka.task.store.lock.time.time", lambda: now + 620.0)
+    assert not LeaseLocks(*place).acquire(KEY, wait=False)
+    monkeypatch.setattr("tadka.task.store.lock.time.time", lambda: now + 640.0)
+    alive = LeaseLocks(*place)
+    assert alive.acquire(KEY, wait=False)
+    alive.release(KEY)
+
+
 def test_a_holder_that_gives_signs_keeps_its_lease(tmp_path: Path) -> None:
     place = fsspec.filesystem("file"), str(tmp_path)
     holder = LeaseLocks(*place, seconds=1.0)

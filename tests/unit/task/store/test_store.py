@@ -818,6 +818,20 @@ def test_runs_that_go_on_are_told_to_who_removes(store: Store, tmp_path: Path) -
         assert [] == running
 
 
+def test_a_killed_run_in_an_object_store_ends(
+    remote: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    dead, alive = Store(remote, cache=tmp_path / "a"), Store(remote, cache=tmp_path / "b")
+    monkeypatch.setattr(dead.locks, "_beat", lambda stop: None)
+    run = RunRow("r1", "t", "i", 1.0)
+    with dead.using(run):
+        assert alive.is_running(run)
+        now = time.time() + 3600
+        monkeypatch.setattr("tadka.task.store.lock.time.time", lambda: now)
+        assert not alive.is_running(run)
+        assert not Store(remote, cache=tmp_path / "b").is_running(run)
+
+
 def test_a_run_begins_when_a_removal_is_done(store: Store) -> None:
     begun: list[str] = []
 
