@@ -44,9 +44,10 @@ def _name_of_file(file: str) -> str:
 
 
 class Project:
-    """The modules whose code counts: those of one top-level package, and those beside it.
+    """The modules whose code counts: all but the standard library, installed packages and tadka.
 
-    Beside it means below the same folder, installed libraries excepted.
+    Installed is what lies below `site-packages` or `dist-packages`; a package that is installed
+    for editing lies elsewhere, and counts.
 
     Args:
         modules: One module of each top-level package that belongs to the project.
@@ -87,10 +88,7 @@ class Project:
         if top == _ENGINE or top in sys.stdlib_module_names:
             return False
         file = file or _place_to_be(top)
-        if not isinstance(file, str):
-            return False
-        path = Path(file).resolve()
-        return not _is_library(path) and any(path.is_relative_to(folder) for folder in self.folders)
+        return isinstance(file, str) and not _is_library(file)
 
 
 def _folder(name: str) -> Path | None:
@@ -99,12 +97,14 @@ def _folder(name: str) -> Path | None:
     file = getattr(module, "__file__", None)
     if not isinstance(file, str):
         return None
+    if _is_library(file):
+        return None
     path = Path(file).resolve()
     if path.name == "__init__.py":
         path = path.parent
     for _ in range(module_name(name).count(".")):
         path = path.parent
-    return None if _is_library(path) else path.parent
+    return path.parent
 
 
 def _place(module: ModuleType | None) -> str | None:
@@ -121,11 +121,15 @@ def _place_to_be(top: str) -> str | None:
         return None
     if spec is None:
         return None
-    return spec.origin or next(iter(spec.submodule_search_locations or ()), None)
+    place = spec.origin if spec.has_location else None  # none of what is built in or frozen
+    return place or next(iter(spec.submodule_search_locations or ()), None)
 
 
-def _is_library(path: Path) -> bool:
-    return not _INSTALLED.isdisjoint(path.parts) or any(
+@functools.cache
+def _is_library(file: str) -> bool:
+    """Whether a file is of the standard library or installed, itself or by a link to elsewhere."""
+    path = Path(file).resolve()
+    return not _INSTALLED.isdisjoint((*Path(file).parts, *path.parts)) or any(
         path.is_relative_to(folder) for folder in _LIBRARIES
     )
 

@@ -741,6 +741,54 @@ def test_modules_beside_the_package_count_loaded_or_not(load: Load) -> None:
     assert first != digest_of(load(text, beside_it=beside.format(2)))
 
 
+@pytest.mark.parametrize(
+    ("folder", "counts"), [("libs/common/src", True), ("venv/lib/site-packages", False)]
+)
+def test_modules_of_other_folders_count_unless_they_are_installed(
+    folder: str, counts: bool, tmp_path: Path, load: Load, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.syspath_prepend(str(tmp_path / folder))
+    text = "from of_elsewhere import work\nclass T:\n    def run(self): return work()\n"
+    digests = []
+    for number in (1, 2):
+        monkeypatch.delitem(sys.modules, "of_elsewhere", raising=False)
+        write(tmp_path, {f"{folder}/of_elsewhere.py": f"def work(): return {number}\n"})
+        importlib.invalidate_caches()
+        digests.append(digest_of(load(text)))
+
+    assert counts == (digests[0] != digests[1])
+
+
+def test_modules_that_a_link_installs_are_installed(
+    tmp_path: Path, load: Load, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write(
+        tmp_path, {"cache/linked_lib/__init__.py": "def work(): return 1\n", "site-packages/a": ""}
+    )
+    (tmp_path / "site-packages/linked_lib").symlink_to(tmp_path / "cache/linked_lib")
+    monkeypatch.syspath_prepend(str(tmp_path / "site-packages"))
+    monkeypatch.delitem(sys.modules, "linked_lib", raising=False)
+    module = load("import linked_lib\nclass T:\n    def run(self): return linked_lib.work()\n")
+
+    assert ["project.T", "project.T.run"] == [*code_of(module.T).parts]
+
+
+def test_a_class_of_a_prompt_reaches_what_it_imports(tmp_path: Path) -> None:
+    text = "from helpers_of_prompt import work\nclass T:\n    def run(self): return work()\n"
+    text += "from tadka.task.code.digest import code_of\nprint(*code_of(T).parts)"
+    write(tmp_path, {"helpers_of_prompt.py": "def work(): return 1\n"})
+
+    done = subprocess.run(
+        [sys.executable, "-c", text],
+        capture_output=True,
+        text=True,
+        check=True,
+        env={**os.environ, "PYTHONPATH": f"{SOURCE}{os.pathsep}{tmp_path}"},
+    )
+
+    assert "__main__.T __main__.T.run helpers_of_prompt.work" == done.stdout.strip()
+
+
 def test_annotations_count_where_another_package_may_read_them(load: Load) -> None:
     model = "import pydantic\nclass Row(pydantic.BaseModel):\n    x: {}\n"
     model += "class T:\n    def run(self): return Row(x=1)\n"
