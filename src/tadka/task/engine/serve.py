@@ -21,6 +21,7 @@ from typing import Any, TextIO
 from tadka.core.extra import require
 from tadka.task.define.frozen import name_main
 from tadka.task.engine.job import Failure, Job, Kind, Outcome
+from tadka.task.engine.loading import loading
 from tadka.task.engine.perform import perform
 from tadka.task.settings import Settings, use
 from tadka.task.store.store import Store
@@ -193,7 +194,8 @@ class _Main:
 def _answer(number: int, data: bytes, store: Store, log: TextIO) -> bytes:
     """The outcome of a job, as the build reads it."""
     try:
-        job = pickle.loads(data)
+        with loading():
+            job = pickle.loads(data)
         assert isinstance(job, Job)
     except Exception as error:  # noqa: BLE001 - it runs modules and methods of the user
         return encode(_failed(number, "A worker process cannot load the task", error))
