@@ -11,7 +11,7 @@ from tadka.core.error import ConfigError
 from tadka.task.code.digest import CodeHash, code_of
 from tadka.task.code.digest import differences as code_differences
 from tadka.task.define.frozen import Input, canonical, record
-from tadka.task.define.task import Task, inputs_of
+from tadka.task.define.task import Task, arguments_of, inputs_of
 from tadka.task.store.row import Lazy
 
 _MOST_INPUTS = 3  # of one field that are told one by one
@@ -92,7 +92,11 @@ def code_of_tasks(cls: type[Task[Any]]) -> CodeHash:
         NotFound: A file does not exist.
     """
     functions = [f for out in cls.outs.values() for f in (out.save, out.load) if f is not None]
-    return code_of(cls, files=cls.code_files, uses=[*cls.uses, *functions])
+    arguments = [
+        f"{argument.name}: {'Run' if argument.is_run else 'Iterator' if argument.is_lazy else ''}"
+        for argument in arguments_of(cls)
+    ]
+    return code_of(cls, files=cls.code_files, uses=[*cls.uses, *functions], arguments=arguments)
 
 
 def parts_of(task: Task[Any], code: CodeHash, contents: Mapping[str, str]) -> KeyParts:

@@ -1,8 +1,9 @@
 import datetime as dt
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -115,7 +116,28 @@ def test_many_changed_inputs_are_counted() -> None:
 def test_settings_fields_and_tasks_in_annotations_are_no_code() -> None:
     names = code_of_tasks(Total).parts
 
-    assert {f"{Total.__module__}.Total", f"{Total.__module__}.Total.run"} == set(names)
+    total = f"{Total.__module__}.Total"
+    assert {total, f"{total}.run", f"{total}.run()"} == set(names)
+
+
+def test_whether_inputs_are_loaded_one_by_one_is_code() -> None:
+    def made(type_: object) -> KeyParts:
+        class Sums(Task[int]):
+            parts: list[Task[int]]
+
+            def run(self, parts: Any) -> int:
+                return sum(parts)
+
+            run.__annotations__["parts"] = type_
+
+        return parts_of(Sums(parts=[]), code_of_tasks(Sums), {})
+
+    before, now = made(list[int]), made(Iterator[int])
+
+    assert made(list).key == before.key != now.key
+    (told,) = differences(before, now)
+    assert told.startswith("code: signature ")
+    assert told.endswith("Sums.run() changed")
 
 
 def test_functions_and_files_that_a_class_names_are_code() -> None:

@@ -80,7 +80,11 @@ class CodeHash:
 
 
 def code_of(
-    cls: type, *, files: Sequence[str | Path] = (), uses: Sequence[object] = ()
+    cls: type,
+    *,
+    files: Sequence[str | Path] = (),
+    uses: Sequence[object] = (),
+    arguments: Sequence[str] = (),
 ) -> CodeHash:
     """The code that a class reaches within its project.
 
@@ -92,6 +96,7 @@ def code_of(
         files: Files and folders whose content counts; relative ones stand beside the module of
             the class, or in the working directory for a notebook.
         uses: Functions, classes, modules and values that count, also of other packages.
+        arguments: What its `run` receives, as only annotations say it.
 
     Raises:
         NotFound: There is no such file.
@@ -102,6 +107,8 @@ def code_of(
     for number, item in enumerate(uses):
         walk.named(f"uses[{number}]", item)
     walk.finish()
+    if arguments:
+        walk.signature(cls, arguments)
     home = getattr(sys.modules.get(cls.__module__), "__file__", None)
     for file in files:
         walk.file(Path(file), Path(home).parent if home else Path())
@@ -196,6 +203,10 @@ class _Walk:
                     )
         else:
             self._add("file", f"file:{path}", [digest_file(found)])
+
+    def signature(self, cls: type, arguments: Sequence[str]) -> None:
+        """Makes what the `run` of a class receives a part."""
+        self._add("signature", f"{self._words.label(cls)}.run()", arguments)
 
     def named(self, label: str, value: object) -> str:
         """The word for a value, which becomes a part under `label` unless it has a name."""
