@@ -54,12 +54,12 @@ class Graph:
         for task in ordered(roots, needs_once, _id):
             name = task.id
             before = needs.pop(name, ())
-            parents = tuple(dict.fromkeys([self._by_id[other.id] for other in before]))
+            parents = tuple(dict.fromkeys([self._node_of(other) for other in before]))
             self._by_id[name] = node = Node(task, len(self._by_id), parents)
             for parent in node.parents:
                 parent.children.append(node)
         self.nodes = tuple(self._by_id.values())
-        self.roots = tuple(dict.fromkeys(self._by_id[task.id] for task in roots))
+        self.roots = tuple(dict.fromkeys(self._node_of(task) for task in roots))
         self._check_classes()
 
     def __len__(self) -> int:
@@ -119,6 +119,13 @@ class Graph:
             waiting.extend(new)
         return found
 
+    def _node_of(self, task: Task[Any]) -> Node:
+        """The node of a task that was met, which is of its class."""
+        node = self._by_id[task.id]
+        if type(node.task) is not type(task):
+            raise _defined_again(type(task))
+        return node
+
     def _check_classes(self) -> None:
         """In a notebook a cell that ran again makes another class of the same name."""
         classes: dict[str, type] = {}
@@ -126,10 +133,14 @@ class Graph:
             cls = type(node.task)
             path = cls.__module__ + "." + cls.__qualname__
             if classes.setdefault(path, cls) is not cls:
-                raise ConfigError(
-                    f"Tasks of two classes named {path} are in one graph: the class was defined "
-                    "again after some of them were made. Make the tasks anew."
-                )
+                raise _defined_again(cls)
+
+
+def _defined_again(cls: type) -> ConfigError:
+    return ConfigError(
+        f"Tasks of two classes named {cls.__module__}.{cls.__qualname__} are in one graph: the "
+        "class was defined again after some of them were made. Make the tasks anew."
+    )
 
 
 def _id(task: Task[Any]) -> str:

@@ -116,3 +116,23 @@ def test_100_000_deep_and_wide() -> None:
     assert (100_000, 100_001) == (len(deep_graph), len(wide_graph))
     assert 99_999 == len(deep_graph.below([deep_graph.nodes[0]]))
     assert seconds < 20  # measured: 1
+
+
+@pytest.mark.parametrize("is_new_first", [True, False])
+def test_tasks_of_one_id_whose_class_was_defined_again_are_not_one_task(
+    is_new_first: bool,
+) -> None:
+    def defined() -> type[Task[int]]:
+        class Cell(Task[int]):
+            def run(self) -> int:
+                return 1
+
+        return Cell
+
+    old, new = defined()(), defined()()
+    assert old.id == new.id
+    tasks = [new, old] if is_new_first else [old, new]
+
+    for wanted in (tasks, [Total(parts=tasks)], [Total(parts=tasks[:1]), tasks[1]]):
+        with pytest.raises(ConfigError, match=r"Cell are in one graph: the class was defined ag"):
+            Graph(wanted)
