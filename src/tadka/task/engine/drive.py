@@ -372,8 +372,7 @@ class Build:
             return
         try:
             entry = None if work.is_forced else self._store.hit(found.key)
-            is_new = entry is not None and not _is_same(entry, work.stale_entry)
-            if is_new or any(parent.ready is None for parent in work.parents):
+            if entry is not None and not _is_same(entry, work.stale_entry):
                 locks.release(found.key)
                 self._works.ready.append(work)
                 return
@@ -431,7 +430,7 @@ class Build:
             else:
                 asked = ", ".join(repr(task) for task in outcome.needs)
                 self._fail(work, f"{work.task!r} asked for {asked}, which needs it in turn.")
-        elif failure.kind == "damaged" and self._mend(work, failure.content):
+        elif failure.kind == "damaged" and self._mend(running, failure.content):
             work.attempts -= 1
         elif self._may_retry(work, failure):
             self._retry(running, outcome)
@@ -464,22 +463,32 @@ class Build:
         self._record.tell("retried", work)
         self._put_off(work, min(_FIRST_PAUSE_S * 2 ** (work.attempts - 1), _LONGEST_PAUSE_S))
 
-    def _mend(self, work: Work, content: str) -> bool:
+    def _mend(self, running: Running, content: str) -> bool:
         """Lets run again what made bytes that were damaged; whether that is possible."""
+        work, job = running.work, running.job
+        given = {whole_of(item).id: job.inputs[place] for place, item in inputs_of(work.task)}
         culprits = [
-            other
-            for other in (*work.parents, *(work.needed or {}).values())
-            if other.ready is not None
-            and any(output.content == content for output in other.ready.outputs)
+            (self._works[id_], ready)
+            for id_, ready in {**given, **job.needed}.items()
+            if any(output.content == content for output in ready.outputs)
         ]
-        if not culprits or any(other.num_damages >= MOST_DAMAGES for other in culprits):
+        # another job may have met the same damage, so that it is being mended, or was
+        damaged = [other for other, ready in culprits if other.ready is ready]
+        if not culprits or any(other.num_damages >= MOST_DAMAGES for other in damaged):
             return False
-        for other in culprits:
+        for other in damaged:
             other.num_damages += 1
             other.attempts = 0
             self._works.reopen(other)
-        self._works.wait_for(work, culprits)
+        self._look_again()
+        self._works.wait_for(work, [other for other, _ in culprits])
         return True
+
+    def _look_again(self) -> None:
+        """A result is another now, or will be: keys of what is pending may be out of date."""
+        for waiting in self._pending.values():
+            self._works.ready.extend(work for work, _ in waiting)
+        self._pending, self._num_pending = {}, 0
 
     def _fail(
         self,
@@ -552,6 +561,7 @@ class Build:
 
     def _lost(self, work: Work, entry: Entry) -> None:
         """Another machine was faster, because our lease had ended: its result is the result."""
+        self._look_again()
         other = self._store.hit(entry.key)
         if other is None:
             self._works.reopen(work)

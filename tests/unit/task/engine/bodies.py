@@ -8,6 +8,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 from tadka.core.resource import Resources
@@ -75,6 +76,21 @@ class Meeting(Task[int]):
     def run(self) -> int:
         with open(self.pipe, "r" if self.is_reader else "w") as file:  # noqa: PTH123
             return len(file.read()) if self.is_reader else file.write("hello")
+
+
+class MeetsAndReads(Task[str]):
+    """Reads its input when another one is about to do so, the first time."""
+
+    texts: list[Task[str]]
+    pipe: Path
+    is_reader: bool
+
+    def run(self, texts: Iterator[str]) -> str:
+        has_met = self.pipe.with_suffix(f".{self.is_reader}")
+        if not has_met.exists():
+            has_met.touch()
+            self.pipe.open("r" if self.is_reader else "w").close()
+        return "".join(texts)
 
 
 class Moves(Task[str]):

@@ -48,6 +48,10 @@ class Half(Task[int]):
         return of // 2
 
 
+class WideHalf(Half):
+    resources = Resources(cpu=2)
+
+
 class Sum(Task[int]):
     parts: list[Task[int]]
     extra: int = 0

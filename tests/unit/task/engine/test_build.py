@@ -37,6 +37,7 @@ from tests.unit.task.engine.steps import (
     Sum,
     TakesFolder,
     TakesPart,
+    WideHalf,
     noted,
 )
 
@@ -56,6 +57,10 @@ def workspace(tmp_path: Path) -> Path:
 def run(*tasks: Task[Any], workspace: Path, **given: Any) -> Report:
     with Store(workspace) as store:
         return Build(tasks, store=store, **given).run()
+
+
+def counts(report: Report) -> dict[str, int]:
+    return {name: number for name, number in report.counts.items() if number}
 
 
 def test_a_task_runs_once_and_is_served_afterwards(workspace: Path) -> None:
@@ -309,6 +314,26 @@ def test_a_deleted_result_is_made_again(workspace: Path) -> None:
 
     assert ["Number2", "Half", "Number2"] == noted()
     assert ("its output is gone, or damaged",) == report.results[Number(value=2).id].reasons
+
+
+def test_a_key_is_that_of_the_input_that_was_read(
+    workspace: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    outside, wide = Outside(), WideHalf(of=Outside())
+    monkeypatch.setenv("TADKA_TEST_VALUE", "10")
+    build(outside, workspace=workspace)
+    flip(object_of(workspace, outside))
+    monkeypatch.setenv("TADKA_TEST_VALUE", "30")
+
+    # half meets the damage while wide is pending; sum keeps it from beginning at once
+    report = run(Half(of=outside), Sum(parts=[outside]), wide, workspace=workspace)
+
+    assert report.is_ok
+    assert {"hit": 2} == counts(run(wide, workspace=workspace))
+    with Store(workspace) as store:
+        store.index.remove([str(report.results[outside.id].key)])
+    monkeypatch.setenv("TADKA_TEST_VALUE", "10")
+    assert 5 == build(wide, workspace=workspace)
 
 
 # ------------------------------------------------------------ tasks that are asked for

@@ -46,6 +46,7 @@ from tests.unit.task.engine.bodies import (
     Lingers,
     LongText,
     Meeting,
+    MeetsAndReads,
     Moves,
     Named,
     NoGpu,
@@ -650,6 +651,21 @@ class TestBuild:
         assert {"hit": 14} == {
             name: n for name, n in self.report(store, *tasks).counts.items() if n
         }
+
+    def test_two_that_read_one_damaged_input_at_once(self, store: Store, tmp_path: Path) -> None:
+        text, pipe = LongText(), tmp_path / "pipe"
+        os.mkfifo(pipe)
+        entry = self.report(store, text).results[text.id].entry
+        assert entry is not None
+        path = store.path(entry.outputs[0])
+        path.chmod(0o644)
+        path.write_bytes(b"y" * entry.outputs[0].num_bytes)
+        tasks = [MeetsAndReads(texts=[text], pipe=pipe, is_reader=b) for b in (True, False)]
+
+        report = self.report(store, *tasks)
+
+        assert report.is_ok, report.failures
+        assert 1 == report.results[text.id].attempts
 
     @pytest.mark.parametrize("how", ["raise", "exit"])
     def test_a_retry_that_succeeds_is_a_success(
