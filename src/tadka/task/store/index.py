@@ -44,11 +44,12 @@ class Index(Protocol):
         entries: Sequence[Entry],
         executions: Sequence[Execution] = (),
         *,
-        since: float | None = None,
+        since: Mapping[str, float] | None = None,
     ) -> set[str]:
         """Adds rows durably, in one transaction where the index has such.
 
-        An entry that another run put there at or after `since` stays, where locks can be lost.
+        An entry that another run put there at or after the time of its key in `since` stays, where
+        locks can be lost.
 
         Returns:
             Keys of the entries that are now as given.

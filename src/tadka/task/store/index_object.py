@@ -118,14 +118,15 @@ class ObjectIndex:
         entries: Sequence[Entry],
         executions: Sequence[Execution] = (),
         *,
-        since: float | None = None,
+        since: Mapping[str, float] | None = None,
     ) -> set[str]:
         """Adds rows, each as a whole: an object store has no transaction over several.
 
         Args:
             entries: A key that is there already gets the new entry.
             executions: What was done.
-            since: An entry that another run put there at or after this time stays; None for none.
+            since: An entry that another run put there at or after the time of its key stays; None
+                for none.
 
         Returns:
             The keys whose entries are now as given.
@@ -139,7 +140,7 @@ class ObjectIndex:
             data = compact(entry.to_json()).encode()
             if not create_file(self._file_system, path, data):
                 found = self.find(entry.key)
-                is_kept = found is not None and since is not None and found.created_at >= since
+                is_kept = found and since is not None and found.created_at >= since[entry.key]
                 if is_kept and found is not None and found.run != entry.run:
                     return False
                 replace_file(self._file_system, path, data)

@@ -180,14 +180,15 @@ class SqlIndex:
         entries: Sequence[Entry],
         executions: Sequence[Execution] = (),
         *,
-        since: float | None = None,
+        since: Mapping[str, float] | None = None,
     ) -> set[str]:
         """Adds all rows, or none; they are durable afterwards as far as the server is.
 
         Args:
             entries: A key that is there already gets the new entry.
             executions: What was done.
-            since: An entry that another run put there at or after this time stays; None for none.
+            since: An entry that another run put there at or after the time of its key stays; None
+                for none.
 
         Returns:
             The keys whose entries are now as given.
@@ -199,11 +200,12 @@ class SqlIndex:
         known: dict[int, str] = {}
         # in one order everywhere, so that two who add the same keys do not wait for each other
         ordered = sorted(entries, key=lambda entry: entry.key)
-        given = {} if since is None else {"since": since}
         rows = [
-            {**dict(zip(COLUMNS, columns_of(entry, details, known), strict=True)), **given}
-            for entry in ordered
+            dict(zip(COLUMNS, columns_of(entry, details, known), strict=True)) for entry in ordered
         ]
+        if since is not None:
+            for row in rows:
+                row["since"] = since[row["key"]]
         texts = [{"digest": digest, "text": text} for digest, text in sorted(details.items())]
         done = [
             {"run": row.run, "task_id": row.task_id, "body": compact(row.to_json())}

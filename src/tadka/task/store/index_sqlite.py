@@ -171,7 +171,7 @@ class SqliteIndex:
         entries: Sequence[Entry],
         executions: Sequence[Execution] = (),
         *,
-        since: float | None = None,  # noqa: ARG002
+        since: Mapping[str, float] | None = None,  # noqa: ARG002
     ) -> set[str]:
         """Adds all rows, or none; they are on the disk afterwards.
 

@@ -223,8 +223,8 @@ class Store:
             if self._remote is None:
                 self._objects.publish(outputs)
             kept = entries if is_held is None else [e for e in entries if is_held(e.key)]
-            since = min((e.created_at - e.seconds for e in kept), default=None)
-            published = self.index.add(kept, executions, since=None if is_held is None else since)
+            began = None if is_held is None else {e.key: e.created_at - e.seconds for e in kept}
+            published = self.index.add(kept, executions, since=began)
             if self._remote is not None:
                 self._objects.publish(outputs, is_durable=False)
         return published

@@ -105,11 +105,14 @@ def test_a_key_that_is_added_again_gets_the_new_entry(index: Index) -> None:
 def test_an_entry_of_another_run_stays_where_a_lock_was_lost(index: Index) -> None:
     index.add([entry(1, run="faster", created_at=100.0), entry(2, run="old", created_at=10.0)])
 
-    added = index.add([entry(n, run="slow", created_at=101.0) for n in (1, 2, 3)], since=50.0)
+    index.add([entry(4, run="faster", created_at=100.0)])
+    since = {digest(1): 50.0, digest(2): 50.0, digest(3): 50.0, digest(4): 100.5}
 
-    assert {digest(2), digest(3)} == added
-    runs = [found.run for n in (1, 2, 3) if (found := index.find(digest(n))) is not None]
-    assert ["faster", "slow", "slow"] == runs
+    added = index.add([entry(n, run="slow", created_at=101.0) for n in (1, 2, 3, 4)], since=since)
+
+    assert {digest(2), digest(3), digest(4)} == added
+    runs = [found.run for n in (1, 2, 3, 4) if (found := index.find(digest(n))) is not None]
+    assert ["faster", "slow", "slow", "slow"] == runs
 
 
 def test_the_newest_entry_of_a_task_is_found_by_its_time(index: Index) -> None:

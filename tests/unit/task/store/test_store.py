@@ -735,6 +735,17 @@ def test_who_lost_the_lease_publishes_nothing(remote: str, tmp_path: Path) -> No
         store.close()
 
 
+def test_what_is_forced_is_not_lost_beside_what_began_before(remote: str, tmp_path: Path) -> None:
+    with Store(remote, cache=tmp_path / "a") as store:
+        store.commit([result(store, 1, b"old", run="old", created_at=100.0)])
+        slow = result(store, 2, run="r", created_at=110.0, seconds=20.0)
+        forced = result(store, 1, b"new", run="r", created_at=110.0, seconds=5.0)
+
+        keys = store.commit([slow, forced], is_held=lambda key: True)
+
+        assert {digest(1), digest(2)} == keys
+
+
 def test_a_store_that_does_not_answer_publishes_nothing(
     remote: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
