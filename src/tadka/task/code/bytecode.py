@@ -19,15 +19,19 @@ def bytecode_form(code: CodeType) -> Form:
     """The normal form of a code object, from its instructions."""
     words: list[str] = [f"python {sys.version_info[0]}.{sys.version_info[1]}"]
     reads: dict[Chain, None] = {}
+    attributes: set[str] = set()
     free: dict[str, None] = {}
-    _write(code, words, reads)
+    _write(code, words, reads, attributes)
     for name in code.co_freevars:
         free[name] = None
     text = "\n".join(words).encode("utf-8", "surrogatepass")
-    return Form(hashlib.sha256(text).hexdigest(), tuple(reads), free=tuple(free))
+    digest = hashlib.sha256(text).hexdigest()
+    return Form(digest, tuple(reads), free=tuple(free), attributes=frozenset(attributes))
 
 
-def _write(code: CodeType, words: list[str], reads: dict[Chain, None]) -> None:
+def _write(
+    code: CodeType, words: list[str], reads: dict[Chain, None], attributes: set[str]
+) -> None:
     count = code.co_argcount + code.co_kwonlyargcount
     words.append(f"{code.co_argcount} {code.co_posonlyargcount} {code.co_kwonlyargcount}")
     words.append(f"{code.co_varnames[:count]} {code.co_flags}")
@@ -42,11 +46,13 @@ def _write(code: CodeType, words: list[str], reads: dict[Chain, None]) -> None:
             if chain:
                 reads[chain] = None
             chain = (value,) if name in _GLOBALS else ()
+            if name in _ATTRIBUTES:
+                attributes.add(value)
         if name in _NOTHING:
             continue
         if isinstance(value, CodeType):
             words.append(f"{name} code {value.co_name}")
-            _write(value, words, reads)
+            _write(value, words, reads, attributes)
         elif isinstance(value, str) and step.opcode not in dis.hasconst:
             words.append(f"{name} {locals_.get(value, value)}")
         elif isinstance(value, tuple) and step.opcode not in dis.hasconst:

@@ -4,18 +4,25 @@ The walk goes over what lives (functions, classes, values) and takes the spellin
 syntax tree, so that comments, docstrings, annotations and the names of locals do not count. Parts
 have names, for a reason such as "function shop.helpers.clean changed".
 
-What cannot be seen: names made at run time (`globals()[name]`, `getattr` of a string on a class
-that is not otherwise named), methods of arguments, environment variables, files. `uses` and `files`
-name them. Code of other packages does not count; their versions are for the caller to record.
+Annotations do not count, but the classes of the project in them do: code calls the methods of its
+arguments and of the fields of its class.
 
-A class may have an attribute `__not_code__`: names of its attributes that are settings or fields,
-which have their own place in a key or none.
+What cannot be seen: names made at run time (`globals()[name]`, `getattr` of a string on a class
+that is not otherwise named), methods of values whose class no annotation names, environment
+variables, files. `uses` and `files` name them. Code of other packages does not count; their
+versions are for the caller to record.
+
+A task's class has an attribute `__not_code__`: names of its attributes that are settings or fields,
+which have their own place in a key or none. A task in a field has a key of its own, so of a class
+that only an annotation names no more counts than the attributes that code takes from something:
+after `self.clicks.total()`, what `Clicks` has under the name `total`.
 """
 
+import ast
 import hashlib
 import importlib.util
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
 from functools import cache, cached_property, partial
@@ -25,8 +32,9 @@ from typing import Any
 
 from tadka.core.extra import require
 from tadka.core.hashing import digest_file
+from tadka.task.code.annotation import classes_in
 from tadka.task.code.form import form_of_class, form_of_function
-from tadka.task.code.normal import Chain, Form, Import, form_of
+from tadka.task.code.normal import Chain, Form, Import, form_of, imports_of
 from tadka.task.code.project import Project, loaded, module_name, origin
 from tadka.task.code.source import source_of_module
 from tadka.task.code.word import Words, field_names, is_slot
@@ -59,6 +67,7 @@ _OF_MODULES = frozenset(
         "__dict__",
     )
 )
+_IMPORTS = (ast.Import, ast.ImportFrom)
 _INERT_BASES = frozenset({"tadka", "typing_extensions"})
 
 
@@ -168,6 +177,9 @@ class _Walk:
         self._seen: set[int] = set()
         self._names: dict[tuple[int, str], str] = {}  # words of globals
         self._pending: list[FunctionType | type] = []
+        self._attributes: set[str] = set()  # that code takes from anything
+        self._tasks: list[tuple[str, type]] = []  # with the field, "" if it is an argument
+        self._taken: set[tuple[type, str]] = set()
 
     def result(self) -> CodeHash:
         parts = {
@@ -180,11 +192,13 @@ class _Walk:
     def finish(self) -> None:
         """Visits what was met, until nothing new is."""
         while self._pending:
-            item = self._pending.pop()
-            if isinstance(item, type):
-                self._class(item)
-            else:
-                self._function(item)
+            while self._pending:
+                item = self._pending.pop()
+                if isinstance(item, type):
+                    self._class(item)
+                else:
+                    self._function(item)
+            self._take_from_tasks()
 
     def follow(self, item: FunctionType | type) -> None:
         """Makes a function or class of the project a part."""
@@ -234,6 +248,9 @@ class _Walk:
     def _function(self, function: FunctionType) -> None:
         namespace = function.__globals__
         form = form_of_function(function)
+        self._attributes |= form.attributes
+        for cls in self._classes_in(function.__annotations__.values(), namespace):
+            self._meet("", cls)
         words = [form.digest, *self._lookups(form, namespace)]
         if form.notes and any(self._is_foreign(chain, namespace) for chain in form.decorators):
             words += [form.notes.digest, *self._lookups(form.notes, namespace)]
@@ -243,7 +260,7 @@ class _Walk:
 
     def _class(self, cls: type) -> None:
         label = self._words.label(cls)
-        namespace = vars(sys.modules[cls.__module__]) if cls.__module__ in sys.modules else {}
+        namespace = _namespace_of(cls)
         form = form_of_class(cls)
         left_out = frozenset(getattr(cls, "__not_code__", ()))
         words = [self._words.word(base) for base in cls.__bases__ if base is not object]
@@ -261,6 +278,85 @@ class _Walk:
             made_by = form.values.get(name) if form else None
             words.append(f"{name}={self._attribute(cls, name, made_by, namespace)}")
         self._add("class", label, words)
+        self._fields(cls)
+
+    # ------------------------------------------------------------ classes of values
+
+    def _fields(self, cls: type) -> None:
+        """Meets the classes of the fields of a class, and of what tasks in them give."""
+        is_task = _is_task(cls)
+        for base in cls.__mro__ if is_task else (cls,):
+            if not self.project.owns(base.__module__):
+                continue
+            for name, annotation in vars(base).get("__annotations__", {}).items():
+                for found in self._classes_in([annotation], _namespace_of(base)):
+                    self._meet(name if is_task else "", found)
+                    if is_task and _is_task(found):
+                        self._result(found)
+
+    def _result(self, task: type) -> None:
+        """Meets the classes of a task's result: `Task[Model]`, `def run(self) -> Model`."""
+        for base in task.__mro__:
+            if self.project.owns(base.__module__):
+                run = vars(base).get("run")
+                given = getattr(run, "__annotations__", {}).get("return")
+                said = [*vars(base).get("__orig_bases__", ()), given]
+                for found in self._classes_in(said, _namespace_of(base)):
+                    if not _is_task(found):
+                        self.follow(found)
+
+    def _meet(self, field: str, cls: type) -> None:
+        if not _is_task(cls):
+            self.follow(cls)
+        elif (field, cls) not in self._tasks:
+            self._tasks.append((field, cls))
+
+    def _take_from_tasks(self) -> None:
+        """Makes parts of what code takes from the tasks of fields and arguments."""
+        for field, cls in self._tasks:  # which grows by those of their fields
+            if field and field not in self._attributes:
+                continue
+            for name in sorted(self._attributes.difference(getattr(cls, "__not_code__", ()))):
+                base = next((base for base in cls.__mro__ if name in vars(base)), None)
+                if base is None or (base, name) in self._taken:
+                    continue
+                self._taken.add((base, name))
+                if self.project.owns(base.__module__):
+                    form = form_of_class(base)
+                    made_by = form.values.get(name) if form else None
+                    self._attribute(base, name, made_by, _namespace_of(base))
+            if (cls, "") not in self._taken:
+                self._taken.add((cls, ""))
+                self._fields(cls)
+
+    def _classes_in(
+        self, annotations: Iterable[object], namespace: dict[str, Any]
+    ) -> Iterator[type]:
+        def find(chain: Chain) -> object:
+            return self._annotated(chain, namespace)
+
+        for annotation in annotations:
+            for found in classes_in(annotation, find):
+                if self.project.owns(found.__module__):
+                    yield found
+
+    def _annotated(self, chain: Chain, namespace: dict[str, Any]) -> object:
+        """What a name in an annotation stands for, be it imported for type checkers only."""
+        name, *rest = chain
+        value = namespace.get(name)
+        source = source_of_module(namespace) if name not in namespace else None
+        for node in source.statements(name) if source else ():
+            wanted = imports_of(node).get(name) if isinstance(node, _IMPORTS) else None
+            if wanted is not None:
+                rest = [*wanted.chain, *rest]
+                try:
+                    value = self._module_of_import(wanted, namespace)
+                except Exception:  # noqa: BLE001 - only type checkers know it
+                    return None
+                break
+        for part in rest:
+            value = getattr(value, part, None)
+        return value
 
     def _attribute(
         self, cls: type, name: str, made_by: Form | None, namespace: dict[str, Any]
@@ -340,16 +436,19 @@ class _Walk:
 
     def _import(self, wanted: Import, namespace: dict[str, Any]) -> str:
         """What a function imports when it runs; what is of the project is imported here, too."""
+        try:
+            module = self._module_of_import(wanted, namespace)
+        except Exception:  # noqa: BLE001 - as an import fails, which is the function's to catch
+            return "missing"
+        return self._chain({"": module}, ("", *wanted.chain)) if module else "external"
+
+    def _module_of_import(self, wanted: Import, namespace: dict[str, Any]) -> ModuleType | None:
+        """The module of the project that an import names, None for one of others."""
         module = loaded(namespace, wanted.module, wanted.level)
         if module is None and (wanted.level or self.project.owns(wanted.module)):
-            try:
-                name = "." * wanted.level + wanted.module
-                module = require(importlib.util.resolve_name(name, namespace.get("__package__")))
-            except Exception:  # noqa: BLE001 - as an import fails, which is the function's to catch
-                return "missing"
-        if module is None or not self.project.owns(module.__name__):
-            return "external"
-        return self._chain({"": module}, ("", *wanted.chain))
+            name = "." * wanted.level + wanted.module
+            module = require(importlib.util.resolve_name(name, namespace.get("__package__")))
+        return module if module is not None and self.project.owns(module.__name__) else None
 
     def _is_foreign(self, chain: Chain, namespace: dict[str, Any]) -> bool:
         """Whether a decorator is of another package, which may read annotations."""
@@ -368,6 +467,14 @@ class _Walk:
         return any(self._is_foreign(chain, namespace) for chain in header.decorators) or any(
             self._is_other(base.__module__) for base in (*cls.__mro__, type(cls))
         )
+
+
+def _is_task(cls: type) -> bool:
+    return hasattr(cls, "__not_code__")
+
+
+def _namespace_of(cls: type) -> dict[str, Any]:
+    return vars(sys.modules[cls.__module__]) if cls.__module__ in sys.modules else {}
 
 
 def _attribute(module: ModuleType, name: str) -> Any:

@@ -41,6 +41,7 @@ class Form:
         notes: The annotations of a function's arguments and result, which the digest leaves out.
         decorators: The names of its decorators, without their arguments.
         changed: Names whose value a function changes, and which may be those of its closure.
+        attributes: The names of all attributes that it takes from values that are no globals.
     """
 
     digest: str
@@ -50,6 +51,7 @@ class Form:
     notes: "Form | None" = None
     decorators: tuple[Chain, ...] = ()
     changed: frozenset[str] = frozenset()
+    attributes: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True)
@@ -175,7 +177,7 @@ def _scope_of(node: ast.AST) -> _Scope:
         elif isinstance(item, ast.Nonlocal):
             elsewhere.update(item.names)
         elif isinstance(item, ast.Import | ast.ImportFrom):
-            scope.imported.update(_imports(item))
+            scope.imported.update(imports_of(item))
             scope.names.update(bound_by(item))
         else:
             scope.names.update(_binds(item))
@@ -214,7 +216,8 @@ def _binds(node: ast.AST) -> list[str]:
     return []
 
 
-def _imports(node: ast.Import | ast.ImportFrom) -> dict[str, Import]:
+def imports_of(node: ast.Import | ast.ImportFrom) -> dict[str, Import]:
+    """What each name that an import statement binds stands for."""
     found = {}
     for alias in node.names:
         if isinstance(node, ast.ImportFrom):
@@ -245,13 +248,20 @@ class _Writer:
         self._num_locals = 0
         self._reads: dict[Chain, None] = {}
         self._imports: dict[Import, None] = {}
+        self._attributes: set[str] = set()
         self._free: dict[str, int] = {}
 
     def form(self) -> Form:
         digest = hashlib.sha256("\n".join(self._words).encode("utf-8", "surrogatepass"))
         missing = tuple(sorted(self._free_names - self._free.keys()))  # such as __class__
         free = (*self._free, *missing)
-        return Form(digest.hexdigest(), tuple(self._reads), tuple(self._imports), free)
+        return Form(
+            digest.hexdigest(),
+            tuple(self._reads),
+            tuple(self._imports),
+            free,
+            attributes=frozenset(self._attributes),
+        )
 
     def many(self, nodes: Iterable[ast.AST]) -> None:
         self._words.append("[")
@@ -337,9 +347,13 @@ class _Writer:
             base = base.value
         chain.reverse()
         if isinstance(base, ast.Name):
-            self._words.append(self._name(base.id, tuple(chain), is_read=True))
+            word = self._name(base.id, tuple(chain), is_read=True)
+            self._words.append(word)
+            if not word.startswith("global "):
+                self._attributes.update(chain)
         else:
             self.node(base)
+            self._attributes.update(chain)
         self._words.append("." + ".".join(chain))
 
     def _annotated(self, node: ast.AnnAssign) -> None:

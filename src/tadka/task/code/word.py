@@ -129,6 +129,8 @@ class Words:
         fields = field_names(cls)
         found = set(names or ())
         if issubclass(cls, Enum):
+            if names is None:  # what its author wrote, not what Enum adds
+                found |= {n for n, item in made.items() if self._is_own_code(item)}
             found -= cls.__members__.keys()
             return sorted(name for name in found if name not in left_out)
         for name, value in made.items():
@@ -337,6 +339,12 @@ class Words:
         kind = type(value)
         self._blind.append(kind.__module__.partition(".")[0] not in _INERT)
         return f"opaque {_external(kind.__module__, kind.__qualname__)}"
+
+    def _is_own_code(self, value: Any) -> bool:
+        """Whether a value in a class is a method or property of the project."""
+        value = getattr(value, "__func__", value)
+        value = value.fget if isinstance(value, property) else value
+        return isinstance(value, FunctionType) and self._project.owns(_module_of(value))
 
     def _is_clear(self, value: object) -> bool:
         """Whether nothing in a value is out of sight; what it holds is not followed."""

@@ -68,3 +68,94 @@ def test_a_task_that_the_body_names_is_code(tasks: ModuleType) -> None:
     assert {"Reaches", "Reaches.run", "Clicks", "Clicks.run", "clean"} == names(
         code_of(tasks.Reaches)
     )
+
+
+HELD = """
+from __future__ import annotations
+from dataclasses import dataclass
+from enum import Enum
+from collections.abc import Sequence
+from tadka.task.define.task import Task
+
+class Model:
+    def predict(self): return 1
+
+class Odd:
+    def go(self): return 2
+
+class Mode(Enum):
+    FAST = 1
+    def cost(self): return 3
+
+@dataclass(frozen=True)
+class Setting:
+    depth: int = 1
+    def twice(self): return self.depth * 4
+
+class Raw(Task[int]):
+    def label(self): return 5
+    def run(self) -> int: return 6
+
+class Fit(Task[Model]):
+    raw: Raw
+    scale = 7
+    def total(self): return self.part()
+    def part(self): return 8
+    def unused(self): return 9
+    def run(self, raw: int) -> Model: return Model()
+
+class Use(Task[int]):
+    fits: Sequence[Fit]
+    mode: Mode
+    setting: Setting
+    odd: Raw
+    def run(self, fits, odd: Odd): return BODY
+"""
+
+
+def held(body: str, old: str = "", new: str = "") -> CodeHash:
+    module = ModuleType("held_of_code")
+    sys.modules["held_of_code"] = module
+    try:
+        exec(HELD.replace("BODY", body).replace(old or "BODY", new), vars(module))
+        return code_of(module.Use)
+    finally:
+        del sys.modules["held_of_code"]
+
+
+@pytest.mark.parametrize(
+    ("body", "edit"),
+    [
+        ("fits[0].predict()", "return 1"),  # of what a task of a field gives
+        ("odd.go()", "return 2"),
+        ("self.mode.cost()", "return 3"),
+        ("self.setting.twice()", "depth * 4"),
+        ("[fit.raw.label() for fit in self.fits]", "return 5"),
+        ("[fit.scale for fit in self.fits]", "scale = 7"),
+        ("self.fits[0].total()", "self.part()"),
+        ("self.fits[0].total()", "return 8"),
+        ("self.fits[0].run(1)", "return Model()"),
+    ],
+)
+def test_what_the_body_calls_on_fields_and_inputs_is_code(body: str, edit: str) -> None:
+    assert held(body).digest != held(body, edit, edit + " + 1").digest
+
+
+@pytest.mark.parametrize("edit", ["return 5", "return 6", "return 8", "return 9", "scale = 7"])
+@pytest.mark.parametrize("body", ["fits[0]", "self.fits[0].id"])
+def test_what_it_does_not_take_from_tasks_is_no_code(body: str, edit: str) -> None:
+    assert held(body).digest == held(body, edit, edit + " + 1").digest
+
+
+def test_a_class_that_only_type_checkers_import_is_code(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    text = "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    from checked_value import V\n"
+    text += "class T:\n    def run(self, value: 'list[V]'): return value[0].work()\n"
+    (tmp_path / "checked_task.py").write_text(text)
+    (tmp_path / "checked_value.py").write_text("class V:\n    def work(self): return 1\n")
+    monkeypatch.syspath_prepend(str(tmp_path))
+
+    found = code_of(__import__("checked_task").T)
+
+    assert "checked_value.V.work" in found.parts
