@@ -4,6 +4,7 @@ import dataclasses
 import difflib
 import inspect
 import re
+import types
 import typing
 from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from dataclasses import MISSING, dataclass
@@ -237,11 +238,12 @@ def read_outs(cls: Any) -> dict[str, Out]:
     return dict(out)
 
 
-def check_settings(cls: Any) -> None:
-    """Refuses settings of a wrong type.
+def check_settings(cls: Any, root: type) -> None:
+    """Refuses settings of a wrong type, and attributes that are misspelt settings.
 
     Args:
         cls: The new class.
+        root: `Task`.
 
     Raises:
         ConfigError: A setting is not what it must be.
@@ -266,7 +268,10 @@ def check_settings(cls: Any) -> None:
             is_sequence(cls.code_files) and all(isinstance(f, str) for f in cls.code_files),
             "a list of paths as text",
         ),
-        "uses": (is_sequence(cls.uses), "a list of functions, classes or values"),
+        "uses": (
+            is_sequence(cls.uses) and not any(isinstance(one, str) for one in cls.uses),
+            "a list of the functions, classes and modules themselves: [helpers.clean], not text",
+        ),
         "significant": (type(cls.significant) is bool, "True or False"),
     }
     for name, (is_fine, accepted) in rules.items():
@@ -274,3 +279,38 @@ def check_settings(cls: Any) -> None:
             value = getattr(cls, name)
             text = shown(value) if isinstance(value, type) else repr(value)
             raise ConfigError(f"{cls.__name__}.{name} is {text}; it must be {accepted}.")
+    _refuse_misspelt(cls, root, (*rules, "out"))
+
+
+def _refuse_misspelt(cls: Any, root: type, settings: Iterable[str]) -> None:
+    """Refuses attributes that nearly have the name of a setting, and that no method reads."""
+    words = {"retry": "retries", **{name: name for name in settings}}
+    constants = inspect.get_annotations(cls)
+    for name, value in vars(cls).items():
+        if name in words.values() or name.startswith("_") or name in constants:
+            continue
+        if name in cls.fields or callable(value) or hasattr(value, "__get__"):
+            continue
+        close = difflib.get_close_matches(name.lower(), words, n=1, cutoff=0.8)
+        if close and not _is_read(cls, root, name):
+            raise ConfigError(
+                f"{cls.__name__}.{name} is no setting, and no method reads it. Did you mean "
+                f"{words[close[0]]!r}? A constant is annotated: {name}: ClassVar = ..."
+            )
+
+
+def _is_read(cls: type, root: type, name: str) -> bool:
+    """Whether the code of a method of a class, or of a base below the root, has a name."""
+    bases = [base for base in cls.__mro__ if base not in root.__mro__]
+    methods = [value for base in bases for value in vars(base).values()]
+    codes = [
+        inspect.unwrap(getattr(method, "fget", None) or getattr(method, "__func__", method))
+        for method in methods
+    ]
+    waiting = [code for one in codes if (code := getattr(one, "__code__", None)) is not None]
+    while waiting:
+        code = waiting.pop()
+        if name in code.co_names:
+            return True
+        waiting += [one for one in code.co_consts if isinstance(one, types.CodeType)]
+    return False

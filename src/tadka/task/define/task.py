@@ -141,7 +141,7 @@ class Task(Input[T_co]):
                 setattr(cls, name, field.default)
             elif name in vars(cls):
                 delattr(cls, name)
-        check_settings(cls)
+        check_settings(cls, Task)
         cls.outs = MappingProxyType(read_outs(cls))
         cls._declared = {name: out.declaration() for name, out in cls.outs.items()}
         cls.checks = checks_of(cls)

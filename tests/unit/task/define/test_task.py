@@ -534,7 +534,16 @@ class TestClass:
             ("seed", True, "a whole number from 0, or None"),
             ("on_code_change", "never", "'rerun', 'warn', 'ignore' or None"),
             ("code_files", "a.sql", "a list of paths as text"),
-            ("uses", 5, "a list of functions"),
+            ("uses", 5, "a list of the functions"),
+            ("uses", ["helpers.clean"], r"\['helpers.clean'\]; .* themselves: .*, not text"),
+            ("retry", 5, "A.retry is no setting, .* Did you mean 'retries'"),
+            ("retires", 5, "Did you mean 'retries'"),
+            ("signifcant", False, "Did you mean 'significant'"),
+            ("on_codechange", "warn", "Did you mean 'on_code_change'"),
+            ("codefiles", ["a.sql"], "Did you mean 'code_files'"),
+            ("resource", 5, "Did you mean 'resources'"),
+            ("Version", "2", "Did you mean 'version'"),
+            ("outs", {}, "Did you mean 'out'"),
             ("significant", 0, "True or False"),
             ("out", "json", r"it must be Out\(...\), or a dict"),
             ("out", {}, "or a dict of one Out for each"),
@@ -545,6 +554,22 @@ class TestClass:
     def test_settings_are_checked(self, name: str, value: Any, message: str) -> None:
         with pytest.raises(ConfigError, match=message):
             type("A", (Task,), {name: value})
+
+    def test_what_is_read_or_annotated_is_no_misspelt_setting(self) -> None:
+        class Base(Task[int]):
+            def run(self) -> int:
+                return max(self.users)  # type: ignore[attr-defined, no-any-return]
+
+        class A(Base):
+            users = (1, 2)
+            Version: ClassVar = "2"
+            SEED = 5
+            seeds: int = 3
+
+            def retry(self) -> int:
+                return sum(self.SEED for _ in range(3))
+
+        assert 2 == A().run()
 
     def test_an_annotation_that_nobody_knows_is_refused(self) -> None:
         with pytest.raises(ConfigError, match="An annotation of A cannot be evaluated: name 'Nope"):
