@@ -3,7 +3,10 @@
 import ast
 import importlib
 import re
+import subprocess
+import sys
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -45,6 +48,28 @@ def without_prompts(code: str) -> str:
 )
 def test_code_in_the_docs_compiles(place: str, code: str) -> None:
     compile(without_prompts(code), place, "exec", flags=ast.PyCF_ALLOW_TOP_LEVEL_AWAIT)
+
+
+def test_the_first_example_of_tasks_builds(tmp_path: Path) -> None:
+    code = next(code for place, code in code_blocks() if place.startswith("docs/task.md:"))
+    (tmp_path / "clicks.py").write_text(code, encoding="utf-8")
+    (tmp_path / "log").mkdir()
+    for day in (1, 2):
+        rows = [f"{user},{user * day if user % 3 else ''}" for user in range(20)]
+        text = "\n".join(["user,item", *rows])
+        (tmp_path / "log" / f"2026-11-0{day}.csv").write_text(text, encoding="utf-8")
+
+    done = subprocess.run(
+        [sys.executable, "clicks.py"],
+        check=False,
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+
+    assert (0, "") == (done.returncode, done.stderr)
+    assert done.stdout.startswith("Train")
 
 
 def commands(command: Any, name: str) -> Iterator[str]:
