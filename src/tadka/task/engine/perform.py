@@ -1,13 +1,14 @@
 """Runs one job: the body of a task, from the bytes of its inputs to the bytes of its outputs."""
 
 import contextlib
+import os
 import random
 import resource
 import shutil
 import sys
 import time
 import traceback
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -20,6 +21,7 @@ from tadka.task.engine.capture import Capture
 from tadka.task.engine.chart import points_of
 from tadka.task.engine.job import Failure, Job, Outcome, Ready
 from tadka.task.output.codec import Codec, codec_of
+from tadka.task.output.frame import library_of
 from tadka.task.store.row import Output
 from tadka.task.store.store import Damaged, Store
 
@@ -65,6 +67,7 @@ class _Performance:
         self._log = log
         self._values: dict[str, Any] = {}  # of several outputs, for checks
         self._in_fields: dict[str, Ready] | None = None
+        self._scanned: list[Path] = []
 
     def outcome(self) -> Outcome:
         error = None
@@ -147,7 +150,14 @@ class _Performance:
         return self.read(item, ready)
 
     def read(self, item: Input[Any], ready: Ready) -> Any:
-        return value_of(item, ready, self.store)
+        return value_of(item, ready, self.store, self._kept)
+
+    def _kept(self, path: Path) -> Path:
+        """Another name for bytes that are read later: they may lose this one when committed."""
+        link = self.store.begin()
+        _link(path, link)
+        self._scanned.append(link)
+        return link
 
     # ------------------------------------------------------------ outputs
 
@@ -217,6 +227,8 @@ class _Performance:
         self.written[name] = output.named(name, found)
 
     def _clean(self) -> None:
+        for path in self._scanned:
+            _remove(path)
         if self.run.scratch is not None:
             shutil.rmtree(self.run.scratch, ignore_errors=True)
 
@@ -279,13 +291,16 @@ class _FailedCheck(Exception):
     """A check of severity "error" said False."""
 
 
-def value_of(item: Input[Any], ready: Ready, store: Store) -> Any:
+def value_of(
+    item: Input[Any], ready: Ready, store: Store, kept: Callable[[Path], Path] | None = None
+) -> Any:
     """The value of a task or a part, read from its bytes.
 
     Args:
         item: What is asked for.
         ready: The result of its task.
         store: Where the bytes are.
+        kept: Gives what waits for its group a name that stays while a lazy frame is read.
 
     Returns:
         Of a task with several outputs a dict.
@@ -296,7 +311,7 @@ def value_of(item: Input[Any], ready: Ready, store: Store) -> Any:
     """
     wanted = item.output if isinstance(item, Part) else None
     values = {
-        output.name: _value(output, _codec(ready.cls, output.name), store)
+        output.name: _value(output, _codec(ready.cls, output.name), store, kept)
         for output in ready.outputs
         if wanted is None or output.name == wanted
     }
@@ -305,10 +320,13 @@ def value_of(item: Input[Any], ready: Ready, store: Store) -> Any:
     return values.get("", values)
 
 
-def _value(output: Output, codec: Codec, store: Store) -> Any:
+def _value(output: Output, codec: Codec, store: Store, kept: Callable[[Path], Path] | None) -> Any:
     if output.data is not None:  # it waits for its group
         return codec.unpack(output.data)
-    return store.read(output, codec.read)
+    value = store.read(output, codec.read)
+    if output.aside is not None and kept is not None and library_of(type(value)) == "lazy":
+        return store.read(output, lambda path: codec.read(kept(path)))
+    return value
 
 
 def _codec(cls: type[Task[Any]], name: str) -> Codec:
@@ -366,6 +384,14 @@ def _peak_bytes(*, is_fresh: bool = False) -> int:
         with contextlib.suppress(OSError):
             Path("/proc/self/clear_refs").write_text("5", encoding="ascii")
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+
+
+def _link(path: Path, link: Path) -> None:
+    """Gives a file, or each file of a folder, a second name."""
+    if path.is_dir():
+        shutil.copytree(path, link, copy_function=os.link)
+    else:
+        link.hardlink_to(path)
 
 
 def _remove(path: Path) -> None:
