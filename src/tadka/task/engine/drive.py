@@ -69,7 +69,8 @@ class Build:
         force: Tasks, classes, names of classes, or `below(...)` of these: what runs although its
             result is stored. What depends on it follows only if the content is another.
         on_code_change: As in `lookup`; a class's own setting wins.
-        on_event: Told of everything that happens.
+        on_event: Told of everything that happens. What it raises does not end the build; the first
+            such error is logged.
         keep_going: Whether tasks that do not depend on a failed one still run.
         launcher: Starts worker processes; one for this machine unless given.
 
@@ -112,13 +113,15 @@ class Build:
         self._number = 0
         self._warned: set[type] = set()
         self._classes: set[type] = set()
+        self._paths: dict[
+            str, tuple[Task[Any], str]
+        ] = {}  # those that classes say, and who has them
         self._is_stopping = False
         self._is_first_build: bool | None = None  # of the workspace; None until it matters
         self._executor: Executor = Inline(store)
         self._group = Group(store)
         graph = Graph(self._roots)
         meant = forced(graph, force)
-        refuse_doubles(node.task for node in graph)
         self._add(graph)
         for node in meant:
             self._works[node.id].is_forced = True
@@ -153,19 +156,26 @@ class Build:
     # ------------------------------------------------------------ begin and end
 
     def _add(self, graph: Graph) -> None:
-        """Takes tasks in, and sees to it that they can run here."""
-        new = {type(work.task): work.task for work in self._works.add(graph)}
-        self._record.num_tasks = len(self._works)
-        fresh = [task for cls, task in new.items() if cls not in self._classes]
-        is_apart = self._workers > 1 or any(needs_process(task.resources) for task in fresh)
+        """Takes tasks in, when it is sure that they can run here.
+
+        Raises:
+            ConfigError: They cannot, or would write where another task does.
+        """
+        new = [node.task for node in graph if node.id not in self._works]
+        paths = refuse_doubles(new, self._paths)
+        fresh = {type(task): task for task in new if type(task) not in self._classes}
+        is_apart = self._workers > 1 or any(needs_process(cls.resources) for cls in fresh)
         if is_apart and isinstance(self._executor, Inline):
             # late: what starts processes is slow to load, and small builds need none
             workers = require("tadka.task.engine.workers")
             self._executor.close()
             self._executor = workers.Workers(self._store, self._workers, launcher=self._launcher)
-        for task in fresh:
+        for task in fresh.values():
             self._executor.check(task)
-        self._classes.update(new)
+        self._paths.update(paths)
+        self._classes.update(fresh)
+        self._works.add(graph)
+        self._record.num_tasks = len(self._works)
 
     def _row(self) -> RunRow:
         """The run as it begins."""
@@ -185,13 +195,15 @@ class Build:
         return Report(self._record.run, self._works, self._roots, self._store, seconds)
 
     def _end(self, status: str, begin: float) -> None:
-        """Ends what runs, and commits what is done."""
-        self._executor.close()
-        self._group.close()
+        """Ends what runs, gives locks back whatever happens, and commits what is done."""
+        try:
+            self._executor.close()
+        finally:
+            for running in self._running.values():
+                self._store.locks.release(running.job.key)
+            self._group.close()
         for settled in self._group.settled():
             self._settle(settled)
-        for running in self._running.values():
-            self._store.locks.release(running.job.key)
         counts = self._report(begin).counts
         works = [self._works.get(task.id) for task in self._roots]
         keys = [None if work is None else work.entry_key for work in works]
@@ -302,7 +314,11 @@ class Build:
         if not written:
             return True
         needs = restored(written)
-        if needs is None or not self._need(work, [task for task, _ in needs.values()]):
+        if needs is None:
+            return False
+        try:
+            self._need(work, [task for task, _ in needs.values()])
+        except ConfigError:
             return False
         others = {id_: self._works[id_] for id_ in needs}
         if not all(other.is_done for other in others.values()):
@@ -314,14 +330,18 @@ class Build:
             for id_, other in others.items()
         )
 
-    def _need(self, work: Work, tasks: Sequence[Task[Any]]) -> bool:
-        """Takes in what a body asks for; whether that is possible."""
+    def _need(self, work: Work, tasks: Sequence[Task[Any]]) -> None:
+        """Takes in what a body asks for.
+
+        Raises:
+            ConfigError: It cannot run here, writes where another task does, or waits for the asker.
+        """
         self._add(Graph(tasks))
         others = {task.id: self._works[task.id] for task in tasks}
         if any(self._works.is_above(work, other) for other in others.values()):
-            return False
+            asked = ", ".join(map(repr, tasks))
+            raise ConfigError(f"{work.task!r} asked for {asked}, which needs it in turn.")
         work.needed = {**(work.needed or {}), **others}
-        return True
 
     def _hit(self, work: Work, found: Found, entry: Entry) -> None:
         task = work.task
@@ -416,20 +436,23 @@ class Build:
     # ------------------------------------------------------------ what ended
 
     def _ended(self, outcome: Outcome) -> None:
-        running = self._running.pop(outcome.number)
+        running = self._running[outcome.number]
         work, failure = running.work, outcome.error
         work.seconds += outcome.seconds
         if failure is None and not outcome.is_waiting:
             self._succeeded(running, outcome)
+            del self._running[outcome.number]  # its lock is the group's to give back now
             return
         self._store.locks.release(running.job.key)
+        del self._running[outcome.number]
         if failure is None:
             work.attempts -= 1
-            if self._need(work, outcome.needs):
-                self._wait_again(work, (work.needed or {}).values())
+            try:
+                self._need(work, outcome.needs)
+            except ConfigError as error:
+                self._fail(work, f"{type(error).__name__}: {error}")
             else:
-                asked = ", ".join(repr(task) for task in outcome.needs)
-                self._fail(work, f"{work.task!r} asked for {asked}, which needs it in turn.")
+                self._wait_again(work, (work.needed or {}).values())
         elif failure.kind == "damaged" and self._mend(running, failure.content):
             work.attempts -= 1
         elif self._may_retry(work, failure):

@@ -2,7 +2,7 @@
 
 import posixpath
 import string
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from enum import Enum
 from typing import Any
 
@@ -90,11 +90,17 @@ def filled(task: Task[Any], output: str) -> str:
     return path
 
 
-def refuse_doubles(tasks: Iterable[Task[Any]]) -> None:
+def refuse_doubles(
+    tasks: Iterable[Task[Any]], taken: Mapping[str, tuple[Task[Any], str]]
+) -> dict[str, tuple[Task[Any], str]]:
     """Refuses tasks whose classes give them one path.
 
     Args:
-        tasks: Of a build.
+        tasks: That a build takes in.
+        taken: Paths of those that it has, each with its task and output.
+
+    Returns:
+        Paths of the new ones, in the same way.
 
     Raises:
         ConfigError: Two have one, or a path cannot be filled in.
@@ -103,7 +109,7 @@ def refuse_doubles(tasks: Iterable[Task[Any]]) -> None:
     known: dict[type, list[str]] = {}
     for task in tasks:
         for name, path in _paths(task, known):
-            other, other_name = owners.setdefault(path, (task, name))
+            other, other_name = taken.get(path) or owners.setdefault(path, (task, name))
             if other is not task:
                 raise ConfigError(
                     f"{task!r} and {other!r} would both write {path!r}. Put a field that differs "
@@ -114,6 +120,7 @@ def refuse_doubles(tasks: Iterable[Task[Any]]) -> None:
                     f"Outputs {other_name!r} and {name!r} of {task!r} have one path, {path!r}. "
                     "Give each its own."
                 )
+    return owners
 
 
 def _paths(task: Task[Any], known: dict[type, list[str]]) -> Iterator[tuple[str, str]]:

@@ -54,6 +54,7 @@ class Record:
         self.num_tasks = 0
         self._store = store
         self._on_event = on_event
+        self._is_warned = False
 
     def entry(self, running: Running, outcome: Outcome, codes: Codes) -> Entry:
         """The row of a result.
@@ -142,7 +143,7 @@ class Record:
     def tell(
         self, kind: EventKind, work: Work | None = None, *, seconds: float | None = None
     ) -> None:
-        """Tells who listens.
+        """Tells who listens; an error of theirs is logged, once.
 
         Args:
             kind: What happened.
@@ -155,19 +156,23 @@ class Record:
         if work is not None:
             task, key, error, attempt = work.task, work.key, work.error, work.attempts
             seconds = work.seconds if seconds is None else seconds
-        self._on_event(
-            Event(
-                kind,
-                self.run,
-                task,
-                key,
-                seconds or 0.0,
-                attempt,
-                error,
-                self.num_done,
-                self.num_tasks,
-            )
+        event = Event(
+            kind,
+            self.run,
+            task,
+            key,
+            seconds or 0.0,
+            attempt,
+            error,
+            self.num_done,
+            self.num_tasks,
         )
+        try:
+            self._on_event(event)
+        except Exception:  # it is the user's, and what is built is safe
+            if not self._is_warned:
+                self._is_warned = True
+                _logger.warning("on_event failed at %r; the build goes on.", kind, exc_info=True)
 
     def _write_log(self, job: Job, outcome: Outcome) -> str | None:
         """What a task printed, and the traceback where it failed; gives its path."""

@@ -108,6 +108,9 @@ class Works:
     def __iter__(self) -> Iterator[Work]:
         return iter(self._by_id.values())
 
+    def __contains__(self, id_: str) -> bool:
+        return id_ in self._by_id
+
     def __getitem__(self, id_: str) -> Work:
         return self._by_id[id_]
 
@@ -115,16 +118,12 @@ class Works:
         """The work of a task's id; None where the build has none."""
         return self._by_id.get(id_)
 
-    def add(self, graph: Graph) -> list[Work]:
+    def add(self, graph: Graph) -> None:
         """Takes tasks in; those that are known already stay as they are.
 
         Args:
             graph: With all that they need.
-
-        Returns:
-            What is new.
         """
-        found = []
         for node in graph:
             if node.id in self._by_id:
                 continue
@@ -136,10 +135,9 @@ class Works:
                     work.missing += 1
                     if parent.has_freed:
                         parent.waiting = [*(parent.waiting or ()), work]
-            found.append(work)
-        self.num_open += len(found)
-        self.ready.extend([work for work in found if not work.missing])
-        return found
+            self.num_open += 1
+            if not work.missing:
+                self.ready.append(work)
 
     def wait_for(self, work: Work, others: Iterable[Work]) -> None:
         """Puts off a work until others are done; at once ready where there is nothing to wait for.

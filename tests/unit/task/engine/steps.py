@@ -253,3 +253,35 @@ class Apart(Task[int]):
 class AskingApart(Task[int]):
     def run(self, run: Run) -> int:
         return int(run.need(Apart()))
+
+
+class Unplaced(Task[int]):
+    """Has a place in the workspace only where its text allows."""
+
+    text: str
+    out = Out("json", path="placed/{text}.json")
+
+    def run(self) -> int:
+        note("Unplaced")
+        return 1
+
+
+class OnManyGpus(Task[int]):
+    resources = Resources(gpu=1000)
+
+    def run(self) -> int:
+        return 1
+
+
+class Wanting(Task[int]):
+    """Asks for what cannot be built."""
+
+    what: str
+
+    def run(self, run: Run) -> int:
+        wanted: dict[str, list[Task[int]]] = {
+            "one path": [Named(value=1), Named(value=1, salt=1)],
+            "outside": [Unplaced(text="../../evil")],
+            "too much": [OnManyGpus()],
+        }
+        return sum(run.need(wanted[self.what]))

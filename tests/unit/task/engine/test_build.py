@@ -8,6 +8,7 @@ import pytest
 
 from tadka.core.error import ConfigError
 from tadka.task.define.task import Task
+from tadka.task.engine import drive
 from tadka.task.engine.build import Build, BuildError, Event, Report, build
 from tadka.task.force import below
 from tadka.task.output.out import Out
@@ -37,6 +38,7 @@ from tests.unit.task.engine.steps import (
     Sum,
     TakesFolder,
     TakesPart,
+    Wanting,
     WideHalf,
     noted,
 )
@@ -388,6 +390,33 @@ def test_bodies_that_ask_for_each_other_fail(workspace: Path) -> None:
 # ------------------------------------------------------------ what is written down
 
 
+@pytest.mark.parametrize(
+    ("what", "message"),
+    [
+        ("one path", "would both write 'named/1.json'"),
+        ("outside", "leads out of the workspace"),
+        ("too much", "resources with gpu=1000"),
+    ],
+)
+def test_what_cannot_be_built_fails_who_asked_for_it(
+    workspace: Path, what: str, message: str
+) -> None:
+    task = Wanting(what=what)
+
+    report = run(task, Number(value=1), workspace=workspace)
+
+    assert {"ran": 1, "failed": 1} == counts(report)
+    assert message in str(report.results[task.id].error)
+    assert ["Number1"] == noted()
+    assert {"hit": 1, "failed": 1} == counts(run(task, Number(value=1), workspace=workspace))
+
+
+def test_what_is_asked_for_has_no_path_of_the_build(workspace: Path) -> None:
+    report = run(Named(value=1, salt=2), Wanting(what="one path"), workspace=workspace)
+
+    assert {"ran": 1, "failed": 1} == counts(report)
+
+
 def test_a_run_says_what_it_did(workspace: Path) -> None:
     report = run(Chatty(), workspace=workspace)
 
@@ -455,6 +484,36 @@ def test_events_come_in_order(workspace: Path) -> None:
     } <= set(kinds)
     assert 3 == events[-1].num_done == events[-1].num_tasks
     assert "Sum" in str(events[-2].to_json()) or events[-2].task is not None
+
+
+@pytest.mark.parametrize("workers", [None, 2])
+def test_a_listener_that_fails_is_logged_once(
+    workspace: Path, caplog: pytest.LogCaptureFixture, workers: int | None
+) -> None:
+    def refuse(event: Event) -> None:
+        raise ValueError(event.kind)
+
+    tasks = [Number(value=value) for value in range(3)]
+
+    assert [0, 1, 2] == build(tasks, workspace=workspace, workers=workers, on_event=refuse)
+    assert 1 == len([record for record in caplog.records if "on_event" in record.message])
+
+
+def test_an_error_of_the_build_itself_frees_the_locks(
+    workspace: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    keys: list[str] = []
+
+    def refuse(_: object, key: str, __: object) -> None:
+        keys.append(key)
+        raise RuntimeError("a fault of ours")
+
+    monkeypatch.setattr(drive, "names_of", refuse)
+    with pytest.raises(RuntimeError, match="a fault of ours"):
+        build(Number(value=1), workspace=workspace)
+
+    with Store(workspace) as store:
+        assert not store.locks.is_held(keys[0])
 
 
 def test_a_report_is_read_by_people_and_programs(workspace: Path) -> None:
