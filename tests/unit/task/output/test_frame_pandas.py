@@ -153,6 +153,147 @@ def test_what_would_not_come_back_is_refused(
     assert words in str(caught.value)
 
 
+_ZONES = [dt.timezone(dt.timedelta(hours=hours)) for hours in (0, 2)]
+
+
+@pytest.mark.parametrize("format_", ["parquet", "feather", "jsonl"])
+@pytest.mark.parametrize(
+    ("values", "words"),
+    [
+        ([None, 1, 2.5], "row 1 holds 1, which would come back as 1.0"),
+        ([dt.date(2020, 1, 1), dt.datetime(2020, 1, 1, 5)], "row 1 holds datetime.datetime"),
+        ([dt.datetime(2020, 1, 1, tzinfo=zone) for zone in _ZONES], "row 1 holds datetime"),
+        (
+            [pd.Timestamp("2020-01-01")],
+            r"Timestamp\('2020-01-01 00:00:00'\), which would",
+        ),
+        ([pd.Timedelta("1ns")], "row 0 holds Timedelta"),
+        ([np.int8(1)], r"object \(int8\)"),
+        ([np.str_("a")], r"object \(str_\)"),
+        ([decimal.Decimal("NaN")], "would come back as None"),
+        ([[1], [2.5]], r"\[1\], which would come back as \[1.0\]"),
+        ([[(1, 2)]], r"come back as \[\[1, 2\]\]"),
+        ([[{"a": 1}], [{"b": 2}]], "'b': None"),
+        ([{"a": {"x": 1}}, {"a": {"y": 1}}], "'y': None"),
+        ([np.array([1], "i4"), np.array([2])], "dtype=int32"),
+    ],
+)
+def test_an_object_that_would_change_is_refused(
+    format_: str, values: list[Any], words: str, tmp_path: Path
+) -> None:
+    frame = pd.DataFrame({"x": pd.Series(values, dtype=object)})
+
+    with pytest.raises(DataError, match=words):
+        _round_trip(frame, Out(format_), tmp_path)
+
+
+@pytest.mark.parametrize("values", [[1, 2.5], [dt.date(2020, 1, 1), dt.datetime(2020, 1, 1)]])
+def test_an_index_of_objects_that_would_change_is_refused(
+    values: list[Any], tmp_path: Path
+) -> None:
+    frame = pd.DataFrame({"x": [1, 2]}, index=pd.Index(values, dtype=object, name="i"))
+
+    with pytest.raises(DataError, match="'index level i'"):
+        _round_trip(frame, Out("parquet"), tmp_path)
+
+
+@pytest.mark.parametrize("format_", _FORMATS)
+@pytest.mark.parametrize(
+    "values",
+    [
+        [dt.datetime(2020, 1, 1), None],
+        [dt.datetime(2020, 1, 1, tzinfo=_ZONES[1]), None],
+        [dt.timedelta(1), None],
+        ["a", float("nan")],
+        [1, float("nan")],
+        ["a", pd.NA],
+        [dt.datetime(2020, 1, 1), pd.NaT],
+    ],
+)
+def test_objects_and_their_nulls_come_back(format_: str, values: list[Any], tmp_path: Path) -> None:
+    frame = pd.DataFrame({"x": pd.Series(values, dtype=object)})
+
+    back = _round_trip(frame, Out(format_), tmp_path)
+
+    pd.testing.assert_frame_equal(frame, back)
+    assert [(type(one), repr(one)) for one in values] == [(type(one), repr(one)) for one in back.x]
+
+
+def test_a_null_in_an_index_of_objects_comes_back(tmp_path: Path) -> None:
+    frame = pd.DataFrame({"x": [1, 2]}, index=pd.Index(["a", float("nan")], dtype=object, name="i"))
+
+    back = _round_trip(frame, Out("parquet"), tmp_path)
+
+    assert "nan" == repr(back.index[1])
+    assert "i" == back.index.name
+
+
+@pytest.mark.parametrize("format_", _FORMATS)
+@pytest.mark.parametrize("place", ["column", "index", "level", "empty"])
+@pytest.mark.parametrize(
+    "categories",
+    [
+        pd.to_datetime(["2021", "2020"]).tz_localize("Europe/Berlin"),
+        pd.Index([2, 1], dtype="Int64"),
+        pd.Index(["b", "a"], dtype="string[python]"),
+        pd.Index([2, 1], dtype=pd.ArrowDtype(pa.int64())),
+        pd.Index([True, False], dtype=object),
+        pd.Index([2, 1], dtype="int8"),
+    ],
+    ids=lambda categories: str(categories.dtype),
+)
+def test_categories_come_back_with_their_dtype(
+    format_: str, place: str, categories: pd.Index, tmp_path: Path
+) -> None:
+    values = pd.Categorical.from_codes([0, 1, 0], categories, ordered=True)
+    frame = pd.DataFrame({"x": values, "y": range(3)})
+    if place == "index":
+        frame = frame.set_index("x")
+    if place == "level":
+        frame = frame.set_index(["x", "y"]).assign(z=1)
+    if place == "empty":
+        frame = frame[:0]
+
+    back = _round_trip(frame, Out(format_), tmp_path)
+
+    pd.testing.assert_frame_equal(frame, back)
+
+
+@pytest.mark.parametrize("format_", _FORMATS)
+@pytest.mark.parametrize(
+    "categories",
+    [
+        pd.interval_range(0, 2),
+        pd.period_range("2020", periods=2),
+        pd.Index([(1, 2)], tupleize_cols=False),
+    ],
+    ids=["interval", "period", "tuple"],
+)
+def test_categories_that_arrow_has_no_form_for_are_refused(
+    format_: str, categories: pd.Index, tmp_path: Path
+) -> None:
+    frame = pd.DataFrame({"x": pd.Categorical.from_codes([0], categories)})
+
+    with pytest.raises(DataError, match="Column 'x' of type category"):
+        _round_trip(frame, Out(format_), tmp_path)
+
+
+@pytest.mark.parametrize("names", [pd.CategoricalIndex(["a"]), pd.Index([dt.date(2020, 1, 1)])])
+def test_names_of_columns_that_would_change_are_refused(names: pd.Index, tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="make their names text"):
+        _round_trip(pd.DataFrame([[1]], columns=names), Out("parquet"), tmp_path)
+
+
+def test_a_frequency_with_holidays_is_refused(tmp_path: Path) -> None:
+    days = pd.bdate_range("2020", periods=3, freq="C", holidays=["2020-01-02"])
+    frame = pd.DataFrame({"x": range(3)}, index=days)
+
+    with pytest.raises(DataError, match="CustomBusinessDay"):
+        _round_trip(frame, Out("parquet"), tmp_path)
+
+    assert days.freq is not None
+
+
 def test_a_column_that_changes_type_names_both_types(tmp_path: Path) -> None:
     frame = pd.DataFrame({"x": pd.arrays.SparseArray([0, 0, 1])})
 

@@ -79,8 +79,8 @@ def test_a_damaged_file_is_a_data_error(
 @pytest.mark.parametrize(
     "frame",
     [
-        pd.DataFrame({"a": ["x" * 1_500_000, "y"], "b": [1, 2]}),
-        pd.DataFrame({"a": ["x\n" * 750_000, "y"], "b": [1, 2]}),
+        pd.DataFrame({"a": ["x" * 3_000_000, "y"], "b": [1, 2]}),
+        pd.DataFrame({"a": ["x\n" * 1_500_000, "y"], "b": [1, 2]}),
         pd.DataFrame([[1, 2]], columns=["a" * 800_000, "b" * 800_000]),
     ],
     ids=["cell", "lines in a cell", "header"],
