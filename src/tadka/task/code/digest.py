@@ -37,7 +37,7 @@ from tadka.task.code.form import form_of_class, form_of_function
 from tadka.task.code.normal import Chain, Form, Import, form_of, imports_of
 from tadka.task.code.project import Project, loaded, module_name, origin
 from tadka.task.code.source import source_of_module
-from tadka.task.code.word import Words, field_names, is_slot
+from tadka.task.code.word import Part, Words, field_names, is_slot
 
 _MISSING = object()
 _CODE = (
@@ -176,7 +176,7 @@ class _Walk:
         self._opaque: set[str] = set()
         self._seen: set[int] = set()
         self._names: dict[tuple[int, str], str] = {}  # words of globals
-        self._pending: list[FunctionType | type] = []
+        self._pending: list[Part] = []
         self._attributes: set[str] = set()  # that code takes from anything
         self._tasks: list[tuple[str, type]] = []  # with the field, "" if it is an argument
         self._taken: set[tuple[type, str]] = set()
@@ -196,12 +196,14 @@ class _Walk:
                 item = self._pending.pop()
                 if isinstance(item, type):
                     self._class(item)
+                elif isinstance(item, ModuleType):
+                    self._module(item)
                 else:
                     self._function(item)
             self._take_from_tasks()
 
-    def follow(self, item: FunctionType | type) -> None:
-        """Makes a function or class of the project a part."""
+    def follow(self, item: Part) -> None:
+        """Makes a function or class of the project a part, or all that a module defines."""
         if id(item) not in self._seen:
             self._seen.add(id(item))
             self._pending.append(item)
@@ -224,8 +226,6 @@ class _Walk:
 
     def named(self, label: str, value: object) -> str:
         """The word for a value, which becomes a part under `label` unless it has a name."""
-        if isinstance(value, ModuleType) and self.project.owns(value.__name__):
-            return self._module(value)
         word, blind = self._words.look(value)
         return word if self._words.is_plain(word) else self._part(label, value, word, blind)
 
@@ -372,18 +372,12 @@ class _Walk:
             words = [made_by.digest, *self._lookups(made_by, namespace)]
         return self._part(label, value, word, blind, words)
 
-    def _module(self, module: ModuleType) -> str:
+    def _module(self, module: ModuleType) -> None:
         """A module that is used as a whole: everything that it defines."""
-        label = f"module {module_name(module.__name__)}"
-        if id(module) not in self._seen:
-            self._seen.add(id(module))
-            source = source_of_module(vars(module))
-            names = (
-                source.names() if source else [n for n in vars(module) if not n.startswith("__")]
-            )
-            for name in names:
-                self._global(vars(module), name)
-        return label
+        source = source_of_module(vars(module))
+        names = source.names() if source else [n for n in vars(module) if not n.startswith("__")]
+        for name in names:
+            self._global(vars(module), name)
 
     # ------------------------------------------------------------ names
 

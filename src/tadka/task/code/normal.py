@@ -166,7 +166,9 @@ class _Scope:
 def _scope_of(node: ast.AST) -> _Scope:
     scope = _Scope("class" if isinstance(node, ast.ClassDef) else "function")
     if isinstance(node, _FUNCTIONS):
-        arguments = {item.arg for item in ast.walk(node.args) if isinstance(item, ast.arg)}
+        given = node.args
+        listed = [*given.posonlyargs, *given.args, *given.kwonlyargs, given.vararg, given.kwarg]
+        arguments = {item.arg for item in listed if item}  # not those of a lambda in a default
         scope.names |= arguments
         scope.kept |= arguments
     body = node.body if isinstance(node.body, list) else [node.body]  # type: ignore[attr-defined]

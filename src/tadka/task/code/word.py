@@ -66,8 +66,10 @@ _GENERATED = frozenset(
 _WRAPPED = ("__wrapped__", "py_func", "func", "callback")
 
 
+Part = FunctionType | type | ModuleType
+
 # By place: word, what was out of sight, functions and classes met, and what is to live on.
-_first: dict[tuple[object, ...], tuple[str, list[bool], list[FunctionType | type], object]] = {}
+_first: dict[tuple[object, ...], tuple[str, list[bool], list[Part], object]] = {}
 
 
 class Words:
@@ -75,10 +77,10 @@ class Words:
 
     Args:
         project: Whose functions and classes are looked into; those of others are only named.
-        follow: Told of each function and class of the project that a value holds.
+        follow: Told of each function, class and module of the project that a value holds.
     """
 
-    def __init__(self, project: Project, follow: Callable[[FunctionType | type], None]) -> None:
+    def __init__(self, project: Project, follow: Callable[[Part], None]) -> None:
         self._project = project
         self._follow = follow
         self._blind: list[bool] = []
@@ -170,7 +172,7 @@ class Words:
             return word, blind
         place = (self._project, *first)
         if place not in _first:
-            met: list[FunctionType | type] = []
+            met: list[Part] = []
             follow, self._follow = self._follow, met.append
             word, blind = self.look(value)
             self._follow = follow
@@ -209,7 +211,9 @@ class Words:
 
     def _code(self, value: Any) -> str | None:
         if isinstance(value, ModuleType):
-            return f"module {value.__name__}"
+            if self._project.owns(value.__name__):
+                self._follow(value)
+            return f"module {module_name(value.__name__)}"
         if isinstance(value, type):
             if self._project.owns(value.__module__):
                 self._follow(value)

@@ -822,6 +822,38 @@ def test_attributes_named_as_no_code_do_not_count(load: Load) -> None:
     assert base != digest_of(load(text.replace("limit = 1", "limit = 2")))
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        "TABLE = {'a': held}\nclass T:\n    def run(self): return TABLE['a'].work()\n",
+        "class T:\n    back = held\n    def run(self): return self.back.work()\n",
+        "def f(m=held): return m.work()\nclass T:\n    def run(self): return f()\n",
+        "def f(m): return m.work()\nclass T:\n    def run(self): return f(held)\n",
+        (
+            "def make():\n    m = held\n    return lambda: m.work()\n"
+            "f = make()\nclass T:\n    def run(self): return f()\n"
+        ),
+    ],
+    ids=["dict", "class", "default", "argument", "closure"],
+)
+def test_a_module_that_is_held_as_a_value_counts_as_a_whole(text: str, load: Load) -> None:
+    module = load("import held\n" + text, held="def work(): return 1\n")
+    before = digest_of(module)
+
+    assert before != digest_of(load("import held\n" + text, held="def work(): return 2\n"))
+
+
+def test_an_argument_of_a_lambda_in_a_default_hides_no_global(load: Load) -> None:
+    text = """
+        SCALE = {}
+        def work(x, key=lambda SCALE: SCALE): return x * SCALE
+        class T:
+            def run(self): return work(1)
+    """
+
+    assert digest_of(load(text.format(1))) != digest_of(load(text.format(2)))
+
+
 def test_constants_may_hold_themselves_and_functions_each_other(load: Load) -> None:
     text = """
         class Node:
