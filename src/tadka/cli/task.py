@@ -23,7 +23,7 @@ from tadka.task.define.task import Task
 from tadka.task.engine.build import Build
 from tadka.task.engine.event import Event
 from tadka.task.engine.link import names_of
-from tadka.task.engine.report import BuildError, Result
+from tadka.task.engine.report import BuildError, Result, first_line
 from tadka.task.force import Forced, below
 from tadka.task.history.approve import approve as approve_tasks
 from tadka.task.look.past import executions_of, log_reader
@@ -439,8 +439,7 @@ class _Shown:
             else:
                 self._running.pop(event.task.id, None)
         if event.kind in {"failed", "retried"}:
-            last = (event.error or "").strip().rpartition("\n")[2]
-            self._progress.line(f"{event.kind}  {event.task!r}: {last}")
+            self._progress.line(f"{event.kind}  {event.task!r}: {first_line(event.error)}")
         now = time.monotonic()
         if now - self._shown_s >= _SHOWN_S or event.kind == "build finished":
             self._shown_s = now

@@ -66,6 +66,21 @@ class Result:
         }
 
 
+def first_line(error: str | None) -> str:
+    """The type of an exception and the first line of what it says, as a sentence.
+
+    Args:
+        error: As a `Result` has it.
+    """
+    lines = [line for line in (error or "").splitlines() if line.strip()]
+    # before the type of a SyntaxError stands where it is
+    plain = [line for line in lines if not line.startswith((" ", 'File "'))] or lines
+    if not plain:
+        return ""
+    text = plain[0].strip()
+    return text if text[-1] in ".!?" else f"{text.rstrip(':')}."
+
+
 class BuildError(TadkaError):
     """Tasks of a build failed; its message names all of them.
 
@@ -186,7 +201,7 @@ class Report:
         failures = self.failures
         count = f"{len(failures):,} of {len(self._works):,} tasks failed"
         lines = [
-            f"  {result.task!r}: {_last_line(result.error)}"
+            f"  {result.task!r}: {first_line(result.error)}"
             + (f" Log: {self._store.folder / result.log}" if result.log else "")
             for result in failures.values()
         ]
@@ -226,7 +241,7 @@ class Report:
         if len(by_class) > _MOST_LINES:
             lines.append(f"  and {len(by_class) - _MOST_LINES} more classes")
         for result in self.failures.values():
-            lines.append(f"Failed: {result.task!r}: {_last_line(result.error)}")
+            lines.append(f"Failed: {result.task!r}: {first_line(result.error)}")
         return "\n".join(lines)
 
     def _summary(self) -> str:
@@ -236,8 +251,3 @@ class Report:
 
 def _skipped(found: Mapping[str, int]) -> int:
     return found.get("skipped", 0) + found.get("open", 0)
-
-
-def _last_line(error: str | None) -> str:
-    lines = (error or "").strip().splitlines()
-    return lines[-1] if lines else ""

@@ -1,6 +1,8 @@
 """Builds: what runs, what is served, what fails."""
 
 import random
+import re
+import traceback
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +12,7 @@ from tadka.core.error import ConfigError
 from tadka.task.define.task import Task
 from tadka.task.engine import drive
 from tadka.task.engine.build import Build, BuildError, Event, Report, build
+from tadka.task.engine.report import first_line
 from tadka.task.force import below
 from tadka.task.output.out import Out
 from tadka.task.store.store import Store
@@ -125,6 +128,33 @@ def test_a_failure_stops_only_what_depends_on_it(workspace: Path) -> None:
     assert {"ran": 3, "hit": 0, "failed": 1, "skipped": 2} == report.counts
 
 
+@pytest.mark.parametrize(
+    ("message", "line"),
+    [
+        ("3 fields are wrong:\n  a: missing\n  b: missing", "ValueError: 3 fields are wrong."),
+        ("no luck!\n\nTry again", "ValueError: no luck!"),
+        ("", "ValueError."),
+    ],
+)
+def test_of_a_long_error_type_and_first_line_are_told(
+    message: str, line: str, workspace: Path
+) -> None:
+    report = run(Failing(message=message), workspace=workspace)
+
+    with pytest.raises(BuildError, match=rf": {re.escape(line)} Log: "):
+        report.raise_failures()
+    assert str(report).endswith(f": {line}")
+
+
+def test_of_an_error_of_syntax_its_type_is_told() -> None:
+    with pytest.raises(SyntaxError) as caught:
+        compile("a b", "query.py", "exec")
+    text = "".join(traceback.format_exception_only(caught.value)).strip()
+
+    assert first_line(text).startswith("SyntaxError: ")
+    assert "" == first_line(None)
+
+
 def test_one_error_lists_every_failed_task(workspace: Path) -> None:
     tasks = [Failing(message="first"), Failing(message="second"), Sum(parts=[Failing()])]
 
@@ -137,6 +167,7 @@ def test_one_error_lists_every_failed_task(workspace: Path) -> None:
         assert message in text
     assert "3 of 4 tasks failed" in text
     assert "1 task was skipped" in text
+    assert "ValueError: first. Log: " in text
     log = Path(text.split("Log: ")[1].splitlines()[0])
     assert "before the end" in log.read_text(encoding="utf-8")
     assert "raise ValueError(self.message)" in log.read_text(encoding="utf-8")
