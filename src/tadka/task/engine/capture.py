@@ -3,12 +3,25 @@
 import contextlib
 import io
 import logging
+import os
 import sys
+import threading
 from types import TracebackType
 from typing import Any, Self, TextIO
 
 MOST_CHARACTERS = 64 * 1024
 """That are kept of one task."""
+
+_guard = threading.Lock()
+"""Of who opens and closes blocks; writing needs it not."""
+
+
+def _after_fork() -> None:
+    global _guard
+    _guard = threading.Lock()  # a thread of the parent may have held it
+
+
+os.register_at_fork(after_in_child=_after_fork)
 
 
 class Tail:
@@ -60,6 +73,9 @@ class Tail:
 class Capture:
     """A block whose standard output, errors and log records are kept; what C code prints is not.
 
+    Several threads may have one each: one object stands for standard output as long as any does,
+    and gives what is printed to the block of the thread that prints.
+
     Args:
         is_shown: Whether they also go where they would without it.
         copy: A file for them, too, as of `Tail`.
@@ -67,19 +83,20 @@ class Capture:
 
     def __init__(self, *, is_shown: bool, copy: TextIO | None = None) -> None:
         self.is_shown = is_shown
+        self.thread = 0
         self._tail = Tail(copy)
 
     def __str__(self) -> str:
         return str(self._tail)
 
     def __enter__(self) -> Self:
-        self._before = sys.stdout, sys.stderr, _handler.capture
-        self.errors = sys.stderr
-        sys.stdout = _File(self._tail, sys.stdout, is_shown=self.is_shown)
-        sys.stderr = _File(self._tail, sys.stderr, is_shown=self.is_shown)
-        _handler.capture = self
-        if self._before[2] is None:
-            logging.root.addHandler(_handler)
+        self.thread = threading.get_ident()
+        with _guard:
+            self._streams = [_stream(name) for name in ("stdout", "stderr")]
+            for place in self._places():
+                place.captures = *place.captures, self
+            if len(_handler.captures) == 1:
+                logging.root.addHandler(_handler)
         return self
 
     def __exit__(
@@ -88,9 +105,17 @@ class Capture:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        sys.stdout, sys.stderr, _handler.capture = self._before
-        if _handler.capture is None:
-            logging.root.removeHandler(_handler)
+        with _guard:
+            for place in self._places():
+                place.captures = tuple([one for one in place.captures if one is not self])
+            for stream in self._streams:
+                if not stream.captures:
+                    setattr(sys, stream.name, stream.real)
+            if not _handler.captures:
+                logging.root.removeHandler(_handler)
+
+    def _places(self) -> list["_Stream | _Handler"]:
+        return [*self._streams, _handler]
 
     def add(self, text: str) -> None:
         """Keeps text that is shown already.
@@ -101,63 +126,93 @@ class Capture:
         self._tail.add(text)
 
 
-class _File(io.TextIOBase):
-    """Stands for standard output or errors."""
+def _of_thread(captures: tuple[Capture, ...]) -> list[Capture]:
+    """The open blocks of this thread, the innermost first.
 
-    def __init__(self, tail: Tail, real: Any, *, is_shown: bool) -> None:
-        self._tail = tail
-        self._real = real
-        self._is_shown = is_shown and real is not None
+    Of a thread that has none, as a body may begin one, the blocks of who opened the last.
+    """
+    thread = threading.get_ident()
+    found = [one for one in reversed(captures) if one.thread == thread]
+    return found or [one for one in reversed(captures) if one.thread == captures[-1].thread]
+
+
+class _Stream(io.TextIOBase):
+    """Stands for standard output or errors while blocks are open, of one or more threads."""
+
+    def __init__(self, name: str, real: Any) -> None:
+        self.name = name
+        self.real = real
+        self.captures: tuple[Capture, ...] = ()
+
+    @property
+    def _is_shown(self) -> bool:
+        return self.real is not None and all(one.is_shown for one in _of_thread(self.captures))
 
     def write(self, text: str) -> int:
-        self._tail.add(text)
-        if self._is_shown:
-            self._real.write(text)
+        for capture in _of_thread(self.captures):
+            capture.add(text)
+            if not capture.is_shown:
+                return len(text)
+        if self.real is not None:
+            self.real.write(text)
         return len(text)
 
     def flush(self) -> None:
         if self._is_shown:
-            self._real.flush()
+            self.real.flush()
 
     def writable(self) -> bool:
         return True
 
     def isatty(self) -> bool:
-        return bool(self._is_shown and self._real.isatty())
+        return bool(self._is_shown and self.real.isatty())
 
     def fileno(self) -> int:
         """Of the real file: what other programs write there is not kept."""
-        return int(self._real.fileno())
+        return int(self.real.fileno())
 
     @property
     def buffer(self) -> Any:
         """Of the real file: bytes are not kept."""
-        return self._real.buffer
+        return self.real.buffer
 
     @property
     def encoding(self) -> str:  # type: ignore[override]
-        return getattr(self._real, "encoding", None) or "utf-8"
+        return getattr(self.real, "encoding", None) or "utf-8"
+
+
+def _stream(name: str) -> _Stream:
+    """What stands for a file of `sys`; the same for all blocks, unless somebody replaced it."""
+    found = getattr(sys, name)
+    if not isinstance(found, _Stream):
+        found = _Stream(name, found)
+        setattr(sys, name, found)
+    return found
 
 
 class _Handler(logging.Handler):
-    """Gives log records to the block that is open."""
+    """Gives log records to the blocks that are open."""
 
-    capture: Capture | None = None
+    captures: tuple[Capture, ...] = ()
 
     def emit(self, record: logging.LogRecord) -> None:
-        capture = self.capture
-        if capture is None:
+        captures = _of_thread(self.captures)
+        if not captures:
             return
         try:
             text = f"{self.format(record)}\n"
         except Exception:  # noqa: BLE001 - a broken record is reported, as all handlers do it
             self.handleError(record)
             return
-        capture.add(text)
+        for capture in captures:
+            capture.add(text)
+            if not capture.is_shown:
+                return
         # Python shows warnings where nobody listens; because of this handler somebody does
         is_alone = not any(one is not self for one in logging.root.handlers)
-        if capture.is_shown and is_alone and record.levelno >= logging.WARNING and capture.errors:
-            capture.errors.write(text)
+        errors = sys.stderr.real if isinstance(sys.stderr, _Stream) else sys.stderr
+        if is_alone and record.levelno >= logging.WARNING and errors is not None:
+            errors.write(text)
 
 
 _handler = _Handler()
