@@ -5,6 +5,7 @@ A kind is made of an annotation once, when the class is; after that a value cost
 
 import datetime as dt
 import json
+import sys
 import types
 from collections.abc import Callable, Mapping, Sequence
 from copy import copy
@@ -477,7 +478,8 @@ class InputKind(Kind):
         if not isinstance(value, self.type):
             is_class = isinstance(value, type) and issubclass(value, Input)
             hint = f"Make a task of the class: {value.__name__}(...)." if is_class else ""
-            raise Wrong(value, self._accepted(), hint or _hint(value))
+            hint = hint or _defined_again(self.type, type(value)) or _hint(value)
+            raise Wrong(value, self._accepted(), hint)
         found = getattr(value, "result_type", Any)
         if self.result is not Any and not fits(found, self.result):
             hint = f"The result of {type(value).__name__} is {shown(found)}."
@@ -510,6 +512,16 @@ def _name(value: Input[Any]) -> bytes:
 
 def _key_text(data: Any) -> str:
     return data if isinstance(data, str) else json.dumps(data)
+
+
+def _defined_again(wanted: type, found: type) -> str:
+    """The next step where a cell of a notebook ran again, so that two classes have one name."""
+    if (wanted.__module__, wanted.__qualname__) != (found.__module__, found.__qualname__):
+        return ""
+    name = wanted.__name__
+    if getattr(sys.modules.get(wanted.__module__), name, None) is wanted:
+        return f"It was made before {name} was defined again; make it anew."
+    return f"{name} was defined again after the class of the field; define that one again, too."
 
 
 def _hint(value: object) -> str:

@@ -115,6 +115,32 @@ class TestFields:
         with pytest.raises(ConfigError, match=message):
             make()
 
+    def test_a_class_that_was_defined_again_is_told(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        def cell() -> type[Task[int]]:
+            class Cell(Task[int]):
+                def run(self) -> int:
+                    return 1
+
+            Cell.__qualname__ = "Cell"
+            monkeypatch.setattr(sys.modules[__name__], "Cell", Cell, raising=False)
+            return Cell
+
+        first: Any = cell()
+
+        class User(Task[int]):
+            cell: first
+
+            def run(self, cell: int) -> int:
+                return cell
+
+        assert 1 == User(cell=first()).run(1)
+        with pytest.raises(ConfigError, match="Cell was defined again after the class of the"):
+            User(cell=cell()())
+        monkeypatch.setattr(sys.modules[__name__], "Cell", first)
+        second: Any = type("Cell", (Task,), {"run": first.run})
+        with pytest.raises(ConfigError, match="It was made before Cell was defined again; make"):
+            User(cell=second())
+
     def test_a_subclass_adds_fields_and_changes_defaults(self) -> None:
         class Longer(Link):
             number = 5
