@@ -467,6 +467,21 @@ def test_a_value_that_was_set_in_the_process_is_seen(notebook: Path, tmp_path: P
     assert (2, 0) == again(module, tmp_path / "ws")
 
 
+def test_a_setting_that_the_program_changes_between_builds_is_seen(
+    notebook: Path, tmp_path: Path
+) -> None:
+    text = NOTEBOOK.replace("x + 1", "x + CONFIG['step']")
+    text += "CONFIG = {'step': 1}\ndef main(step):\n    CONFIG['step'] = step\n"
+    notebook.write_text(text)
+    module: Any = importlib.import_module("stale_notebook")
+    found = []
+    for step in (1, 2, 1):
+        module.main(step)
+        found.append(again(module, tmp_path / "ws"))
+
+    assert [(2, 1), (3, 1), (2, 0)] == found
+
+
 SCRIPT = """
 from tadka.task import Task, build
 

@@ -22,7 +22,7 @@ import ast
 import hashlib
 import importlib.util
 import sys
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
 from functools import cache, cached_property, partial
@@ -180,6 +180,8 @@ class _Walk:
         self._attributes: set[str] = set()  # that code takes from anything
         self._tasks: list[tuple[str, type]] = []  # with the field, "" if it is an argument
         self._taken: set[tuple[type, str]] = set()
+        self._changed: set[tuple[int, str]] = set()  # globals that parts change as they run
+        self._late: list[Callable[[], object]] = []  # what to look at when all those are known
 
     def result(self) -> CodeHash:
         parts = {
@@ -191,7 +193,9 @@ class _Walk:
 
     def finish(self) -> None:
         """Visits what was met, until nothing new is."""
-        while self._pending:
+        while self._pending or self._late:
+            if not self._pending:
+                self._late.pop(0)()
             while self._pending:
                 item = self._pending.pop()
                 if isinstance(item, type):
@@ -249,6 +253,9 @@ class _Walk:
         namespace = function.__globals__
         form = form_of_function(function)
         self._attributes |= form.attributes
+        for name in form.changed & namespace.keys():
+            home, there = origin(namespace, name, self.project)
+            self._changed.add((id(home), there))
         for cls in self._classes_in(function.__annotations__.values(), namespace):
             self._meet("", cls)
         words = [form.digest, *self._lookups(form, namespace)]
@@ -418,15 +425,25 @@ class _Walk:
                 return word
         home, there = origin(namespace, name, self.project)
         source = source_of_module(home)
-        is_changed = source is not None and there in source.changed
-        place = (id(source), there) if is_changed else None
-        word, blind = self._words.look(value, first=place, keep=source)
         label = self._names[key] = f"{module_name(str(home.get('__name__')))}.{there}"
-        made_by: list[str] = []
-        if source and blind:
-            form = form_of(source.statements(there))
-            made_by = [form.digest, *self._lookups(form, home)]
-        return self._part(label, value, word, blind, made_by)
+
+        def look() -> None:
+            # What the task's own code changes is a cache or a counter, which would be another for
+            # each build: it counts as it was at first. What others set is a setting.
+            is_changed = (id(home), there) in self._changed
+            place = (id(source), there) if is_changed else None
+            word, blind = self._words.look(value, first=place, keep=source)
+            made_by: list[str] = []
+            if source and blind:
+                form = form_of(source.statements(there))
+                made_by = [form.digest, *self._lookups(form, home)]
+            self._part(label, value, word, blind, made_by)
+
+        if source is not None and there in source.changed:
+            self._late.append(look)
+        else:
+            look()
+        return label
 
     def _import(self, wanted: Import, namespace: dict[str, Any]) -> str:
         """What a function imports when it runs; what is of the project is imported here, too."""

@@ -40,7 +40,7 @@ class Form:
         free: The variables of a closure, in the order in which they appear.
         notes: The annotations of a function's arguments and result, which the digest leaves out.
         decorators: The names of its decorators, without their arguments.
-        changed: Names whose value a function changes, and which may be those of its closure.
+        changed: Names of globals and of its closure whose value a function changes.
         attributes: The names of all attributes that it takes from values that are no globals.
     """
 
@@ -80,12 +80,13 @@ def function_form(node: FunctionNode, free: Iterable[str] = ()) -> Form:
     """
     writer = _Writer(free, keeps_names=_sees_names(node))
     writer.function(node)
-    decorators = _decorators(getattr(node, "decorator_list", []))
+    form = writer.form()
+    from_outside = {chain[0] for chain in form.reads}.union(form.free, writer.written)
     return replace(
-        writer.form(),
+        form,
         notes=_annotations(node),
-        decorators=decorators,
-        changed=changed_by(node),
+        decorators=_decorators(getattr(node, "decorator_list", [])),
+        changed=changed_by(node) & from_outside,
     )
 
 
@@ -252,6 +253,7 @@ class _Writer:
         self._imports: dict[Import, None] = {}
         self._attributes: set[str] = set()
         self._free: dict[str, int] = {}
+        self.written: set[str] = set()  # globals that are given a value
 
     def form(self) -> Form:
         digest = hashlib.sha256("\n".join(self._words).encode("utf-8", "surrogatepass"))
@@ -465,4 +467,6 @@ class _Writer:
                 return f"free {self._free.setdefault(name, len(self._free))}"
         if is_read:
             self._reads[name, *chain] = None
+        else:
+            self.written.add(name)
         return f"global {name}"

@@ -161,8 +161,8 @@ class Words:
 
         Args:
             value: It.
-            first: A place whose value changes as code runs, such as a cache: it counts as it was
-                when it was first seen in this process.
+            first: A place whose value the code that is hashed changes, such as a cache: it counts
+                as it was when it was first seen in this process.
             keep: What must live on for the place to stay the same.
         """
         if first is None:

@@ -590,6 +590,38 @@ def test_a_constant_that_is_set_by_hand_counts(load: Load, monkeypatch: pytest.M
     assert before != digest_of(module)
 
 
+def test_a_setting_that_other_code_of_the_module_sets_counts(load: Load) -> None:
+    module = load(
+        """
+        CONFIG = {"rate": 1}
+        level = 1
+        def set_level(number):
+            global level
+            level = number
+        def main(rate):
+            CONFIG["rate"] = rate
+            set_level(rate)
+        def local():
+            CONFIG = {}
+            CONFIG["rate"] = 5
+            return CONFIG
+        class T:
+            def run(self): return CONFIG["rate"], local()
+        class Level:
+            def run(self): return level
+        """
+    )
+    before = digest_of(module), code_of(module.Level).digest
+
+    module.main(2)
+    after = digest_of(module), code_of(module.Level).digest
+    module.main(1)
+
+    assert before[0] != after[0]
+    assert before[1] != after[1]
+    assert before == (digest_of(module), code_of(module.Level).digest)
+
+
 def test_a_file_that_was_only_edited_is_not_taken_for_what_runs(load: Load, tmp_path: Path) -> None:
     text = "class T:\n    def run(self): return {}\n"
     seen = load(text.format(1), "seen_before")
