@@ -28,6 +28,9 @@ from tadka.task.store.store import Damaged, Store
 _SEEDS = 2**32
 """Of numpy's generator; random and torch take them too."""
 
+_FULL_BYTES = 1 << 20
+"""A disk with less space than this counts as full."""
+
 
 def perform(
     job: Job, store: Store, *, is_worker: bool = True, log: TextIO | None = None
@@ -220,7 +223,11 @@ class _Performance:
             try:
                 description = codec.write(value, aside)
                 output = self.store.put(aside)
-            except BaseException:  # KeyboardInterrupt, too: half a file is of no use
+            except BaseException as error:  # KeyboardInterrupt, too: half a file is of no use
+                if isinstance(error, OSError) and error.errno is None:  # numpy names no cause
+                    num_bytes = shutil.disk_usage(aside.parent).free
+                    if num_bytes < _FULL_BYTES:
+                        error.add_note(f"The disk of the workspace has {num_bytes:,} bytes left.")
                 _remove(aside)
                 raise
         found = {key: part for key, part in description.to_json().items() if part not in (None, {})}

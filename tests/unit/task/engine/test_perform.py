@@ -2,8 +2,10 @@
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, ClassVar
 
+import numpy as np
 import polars as pl
 import pytest
 
@@ -77,3 +79,26 @@ def test_a_lazy_frame_is_read_when_its_file_got_its_name(
     assert outcome.error is None
     assert height == value_of(task, Ready(Height, outcome.outputs), store)
     assert [] == list(store.folder.glob("objects/.aside/*/*"))
+
+
+class Array(Task[np.ndarray]):
+    def run(self) -> np.ndarray:
+        return np.zeros(3)
+
+
+@pytest.mark.parametrize("num_bytes", [4096, 1 << 30])
+def test_a_full_disk_is_named_where_numpy_does_not(
+    store: Store, monkeypatch: pytest.MonkeyPatch, num_bytes: int
+) -> None:
+    def refuse(*given: Any, **named: Any) -> None:
+        raise OSError("3000000 requested and 262016 written")
+
+    usage = SimpleNamespace(free=num_bytes)
+    monkeypatch.setattr("numpy.lib.format.write_array", refuse)
+    monkeypatch.setattr("shutil.disk_usage", lambda path: usage)
+
+    error = performed(store, Array()).error
+
+    assert error is not None
+    assert "requested and 262016 written" in error.message
+    assert (num_bytes == 4096) == ("The disk of the workspace has 4,096" in error.message)
