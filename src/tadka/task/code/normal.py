@@ -62,7 +62,7 @@ class ClassForm:
         header: Decorators, bases and keywords; annotations of the body as its notes.
         names: What the body binds or declares; the declared ones keep their order.
         declared: Names with an annotation, in order: fields of a dataclass.
-        values: The statements that bind a name which is no function or class.
+        values: The statements that bind a name, but for functions and classes without decorator.
     """
 
     header: Form
@@ -103,7 +103,10 @@ def class_form(node: ast.ClassDef) -> ClassForm:
             declared.update(dict.fromkeys(bound))
             annotations.append(statement.annotation)
         is_bare = isinstance(statement, ast.AnnAssign) and statement.value is None
-        if not is_bare and not isinstance(statement, (*_FUNCTIONS, ast.ClassDef)):
+        is_plain = isinstance(statement, (*_FUNCTIONS, ast.ClassDef)) and not getattr(
+            statement, "decorator_list", None
+        )
+        if not is_bare and not is_plain:
             for name in bound:
                 statements.setdefault(name, []).append(statement)
     return ClassForm(

@@ -1,7 +1,8 @@
 """A word for any value that code reads: equal for equal values, in every process."""
 
 import datetime as dt
-from collections import deque
+import sys
+from collections import defaultdict, deque
 from collections.abc import Callable, Container, Iterable, Mapping
 from enum import Enum
 from functools import cached_property, partial, partialmethod, singledispatchmethod
@@ -252,20 +253,27 @@ class Words:
         return f"function {label} {form_of_function(function).digest} {self.state(function)}"
 
     def _foreign_function(self, function: Any) -> str:
-        """What another package made of functions of the project, as a decorator does."""
+        """A function of another package, or one that it made, as a decorator or factory does."""
         name = _external(str(_module_of(function)), function.__code__.co_qualname)
-        inner = [getattr(function, "__wrapped__", None)]
-        for cell in function.__closure__ or ():
-            try:
-                inner.append(cell.cell_contents)
-            except ValueError:  # not filled yet
-                continue
-        kinds = (FunctionType, MethodType, staticmethod, classmethod, partial, type)
-        words = [self.word(item) for item in inner if isinstance(item, kinds)]
+        if self._is_offered(function):
+            return f"external {name}"
+        words = [self.word(getattr(function, "__wrapped__", None))]
         if hasattr(function, "registry") and hasattr(function, "dispatch"):  # singledispatch
             words.append(self.word(dict(function.registry)))
-        words = list(dict.fromkeys(word for word in words if not word.startswith("external ")))
+        else:
+            words += [self._cell(cell, is_changed=True) for cell in function.__closure__ or ()]
+        dull = ("external ", "module ", "NoneType ")
+        words = list(dict.fromkeys(word for word in words if not word.startswith(dull)))
         return f"wrapper {name} {words}" if words else f"external {name}"
+
+    def _is_offered(self, function: FunctionType) -> bool:
+        """Whether a function is one that its package has under that name, closure and all."""
+        if self._project.owns(function.__module__):
+            return False
+        found: Any = sys.modules.get(function.__module__)
+        for part in function.__qualname__.split("."):
+            found = getattr(found, "__dict__", {}).get(part)
+        return getattr(found, "__func__", found) is function
 
     def _cell(self, cell: CellType, *, is_changed: bool) -> str:
         try:
@@ -301,7 +309,7 @@ class Words:
         kind = type(value)
         name = f"{kind.__module__}.{kind.__qualname__}"
         if self._project.owns(kind.__module__):
-            return f"object {self.word(kind)}{self._attributes(value)}"
+            return f"object {self.word(kind)}{self._attributes(value)}{self._inner(value)}"
         if isinstance(value, _DESCRIPTORS) or name == "collections._tuplegetter":
             return f"external {_external(kind.__module__, kind.__qualname__)}"
         if name in _BY_REPR:
@@ -314,6 +322,9 @@ class Words:
         inner = [held[name] for name in _WRAPPED if isinstance(held.get(name), FunctionType)]
         if inner:
             return f"wrapper {self.word(kind)} {[self.word(item) for item in inner]}"
+        inner = [item for _, item in sorted(held.items()) if isinstance(item, FunctionType)]
+        if inner:
+            return f"{self._opaque(value)} {[self.word(item) for item in inner]}"
         if kind.__module__ == "numpy":
             try:
                 return f"{name} {digest(value)}"
@@ -334,7 +345,26 @@ class Words:
                         continue
                 elif isinstance(item, cached_property):
                     held.pop(name, None)
+        if isinstance(value, deque):
+            held["maxlen"] = value.maxlen
+        elif isinstance(value, defaultdict):
+            held["default_factory"] = value.default_factory
         return "".join(f" {name}={self.word(item)}" for name, item in sorted(held.items()))
+
+    def _inner(self, value: object) -> str:
+        """What a base of another package keeps out of sight, such as the items of an array."""
+        kind = type(value)
+        makers = (vars(base).get("__reduce__") and base for base in kind.__mro__[:-1])
+        maker = next((base for base in makers if base), None)
+        if maker is None or self._project.owns(maker.__module__):
+            return ""
+        try:
+            if maker.__module__ == "numpy":
+                return f" {digest(value.view(maker))}"  # type: ignore[attr-defined]
+            made = value.__reduce__()
+        except Exception:  # noqa: BLE001 - whatever a class that cannot be pickled says
+            return f" {self._opaque(value)}"
+        return f" {self.word(made[1:3])}" if isinstance(made, tuple) else ""
 
     def _if_foreign(self, kind: type, value: object) -> str:
         return "" if self._project.owns(kind.__module__) else f" {self.word(value)}"

@@ -875,6 +875,54 @@ def test_a_module_that_is_held_as_a_value_counts_as_a_whole(text: str, load: Loa
     assert before != digest_of(load("import held\n" + text, held="def work(): return 2\n"))
 
 
+@pytest.mark.parametrize(
+    ("made", "old", "new"),
+    [
+        ("shutil.ignore_patterns('a')", "'a'", "'b'"),
+        ("[shutil.ignore_patterns('a')]", "'a'", "'b'"),
+        ("np.array([1, 2]).view(Array)", "2", "3"),
+        ("Price('1.1')", "1.1", "1.2"),
+        ("Day(2020, 1, 1)", "2020", "2021"),
+        ("Wrong('a')", "'a'", "'b'"),
+        ("pd.DataFrame({'a': [1]}).pipe(Frame)", "[1]", "[2]"),
+        ("deque([1], maxlen=5)", "maxlen=5", "maxlen=6"),
+        ("defaultdict(lambda: 1)", "lambda: 1", "lambda: 2"),
+        ("defaultdict(Made)", "class Made: x = 1", "class Made: x = 2"),
+        ("Held.half", "return x / 2", "return x / 3"),
+        ("Held.half", "otypes=[float]", "otypes=[int]"),
+    ],
+)
+def test_values_of_other_packages_count_by_what_they_hold(
+    made: str, old: str, new: str, load: Load
+) -> None:
+    text = f"""
+        import shutil
+        from collections import defaultdict, deque
+        from datetime import date
+        from decimal import Decimal
+        from functools import partial
+        import numpy as np
+        import pandas as pd
+        class Array(np.ndarray): pass
+        class Price(Decimal): pass
+        class Day(date): pass
+        class Wrong(Exception): pass
+        class Frame(pd.DataFrame): pass
+        class Made: x = 1
+        class Held:
+            @partial(np.vectorize, otypes=[float])
+            def half(x): return x / 2
+        VALUE = {made}
+        class T:
+            def run(self): return VALUE, Held
+    """
+    assert old in text
+    first = digest_of(load(text))
+
+    assert first == digest_of(load(text))
+    assert first != digest_of(load(text.replace(old, new)))
+
+
 def test_an_argument_of_a_lambda_in_a_default_hides_no_global(load: Load) -> None:
     text = """
         SCALE = {}
