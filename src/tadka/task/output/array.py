@@ -14,6 +14,7 @@ from tadka.task.output.out import SUFFIXES, Out
 if TYPE_CHECKING:
     import numpy as np
 
+_MAX_NAME_BYTES = (1 << 16) - 1  # of a file in a zip archive
 _MAGIC = {"png": b"\x89PNG\r\n\x1a\n", "jpg": b"\xff\xd8\xff"}
 
 
@@ -48,8 +49,7 @@ class Arrays:
                 if not isinstance(name, str):
                     raise DataError(f"npz holds arrays by text names; {name!r} is none.")
                 array = _checked(f"Array {name!r}", array)
-                entry = zipfile.ZipInfo(f"{name}.npy")  # dated 1980: the same bytes every time
-                with archive.open(entry, "w", force_zip64=True) as file:
+                with archive.open(_entry(name), "w", force_zip64=True) as file:
                     require("numpy.lib.format").write_array(file, array, allow_pickle=False)
 
     def read(self, target: Path, type_: Any, out: Out) -> Any:  # noqa: ARG002
@@ -62,9 +62,27 @@ class Arrays:
         try:
             with target.open("rb") as file:  # by itself, numpy leaves a damaged archive open
                 loaded = numpy.load(file, allow_pickle=False)
-                return loaded if isinstance(loaded, numpy.ndarray) else dict(loaded)
+                if isinstance(loaded, numpy.ndarray):
+                    return loaded
+                # by names of files: "x.npy" may be the file of `x`, or an array of that name
+                return {name: loaded[f"{name}.npy"] for name in loaded.files}
         except (ValueError, EOFError, OSError, KeyError, zipfile.BadZipFile) as error:
             raise unreadable(str(target), self.name, str(error)) from error
+
+
+def _entry(name: str) -> zipfile.ZipInfo:
+    """A file in the archive, dated 1980: the same bytes every time."""
+    entry = zipfile.ZipInfo(f"{name}.npy")
+    try:
+        is_kept = len(entry.filename.encode()) <= _MAX_NAME_BYTES
+    except UnicodeEncodeError:
+        is_kept = False
+    if not is_kept or entry.filename != f"{name}.npy":
+        raise DataError(
+            f"npz cannot hold the name {name[:40]!r} of an array; it must be text of UTF-8 without "
+            f"a NUL, and with {'.npy'!r} be at most {_MAX_NAME_BYTES} bytes long."
+        )
+    return entry
 
 
 def _checked(what: str, value: Any) -> "np.ndarray[Any, Any]":

@@ -134,3 +134,19 @@ class TestImage:
         figure.add_subplot().plot([1, 2])
 
         assert (100, 100) == _round_trip(figure, type(figure), Out(format_), tmp_path).size
+
+
+def test_names_of_arrays_do_not_collide(tmp_path: Path) -> None:
+    arrays = {"x.npy": np.array([2]), "x": np.array([1]), "a/b": np.array([3]), "": np.array([4])}
+
+    back = _round_trip(arrays, dict, Out("npz"), tmp_path)
+
+    assert {name: array.tolist() for name, array in arrays.items()} == {
+        name: array.tolist() for name, array in back.items()
+    }
+
+
+@pytest.mark.parametrize("name", ["a\0b", "k" * 65_532, "\ud800"])
+def test_a_name_that_an_archive_cannot_hold_is_refused(name: str, tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="npz cannot hold the name"):
+        _round_trip({name: np.ones(1)}, dict, Out("npz"), tmp_path)
