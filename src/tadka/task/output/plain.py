@@ -4,6 +4,8 @@ import json
 import pickle
 import xml.etree.ElementTree as ET
 import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -11,7 +13,7 @@ from tadka.core.error import DataError
 from tadka.core.extra import loaded
 from tadka.storage.tabular import unreadable
 from tadka.task.output.out import SUFFIXES, Out
-from tadka.task.output.text import is_utf8, pack, unpack
+from tadka.task.output.text import encode, is_utf8, pack, unpack
 
 _LINE = 88  # characters that are read at a glance
 _INDENTED_BYTES = 1 << 16  # JSON up to this size is written for people, larger for machines
@@ -92,10 +94,11 @@ class Json:
 
     def to_bytes(self, value: Any, out: Out) -> bytes:
         """NaN and infinities as Python writes them; numbers of numpy as plain numbers."""
-        plain = _plain(value, "value")
-        text = json.dumps(plain, ensure_ascii=not is_utf8(out))
-        if _LINE < len(text) <= _INDENTED_BYTES:
-            text = json.dumps(plain, ensure_ascii=not is_utf8(out), indent=2)
+        with _not_too_deep():
+            plain = _plain(value, "value")
+            text = json.dumps(plain, ensure_ascii=not is_utf8(out))
+            if _LINE < len(text) <= _INDENTED_BYTES:
+                text = json.dumps(plain, ensure_ascii=not is_utf8(out), indent=2)
         return _encode(text + "\n", out)
 
     def from_bytes(self, data: bytes, type_: Any, out: Out) -> Any:  # noqa: ARG002
@@ -106,14 +109,26 @@ class JsonItems:
     """A list, one plain value a line."""
 
     def to_bytes(self, value: Any, out: Out) -> bytes:
-        lines = (
-            json.dumps(_plain(item, f"value[{i}]"), ensure_ascii=not is_utf8(out))
-            for i, item in enumerate(value)
-        )
+        with _not_too_deep():
+            lines = [
+                json.dumps(_plain(item, f"value[{i}]"), ensure_ascii=not is_utf8(out))
+                for i, item in enumerate(value)
+            ]
         return _encode("".join(line + "\n" for line in lines), out)
 
     def from_bytes(self, data: bytes, type_: Any, out: Out) -> Any:  # noqa: ARG002
         return [json.loads(line) for line in data.decode(out.encoding).split("\n")[:-1]]
+
+
+@contextmanager
+def _not_too_deep() -> Iterator[None]:
+    try:
+        yield
+    except RecursionError:
+        raise DataError(
+            "JSON cannot hold the value, which holds itself or is nested deeper than Python's "
+            "recursion reaches; return a flat list or dict, or declare Out('pickle')."
+        ) from None
 
 
 def _plain(value: Any, place: str) -> Any:
@@ -153,7 +168,7 @@ class Txt:
 
 def _encode(text: str, out: Out) -> bytes:
     try:
-        return text.encode(out.encoding)
+        return text.encode() if is_utf8(out) else encode(text, out.encoding)
     except UnicodeEncodeError as error:
         line = text.count("\n", 0, error.start) + 1
         raise DataError(

@@ -109,11 +109,25 @@ class Text:
             if isinstance(column.type, pa.BaseExtensionType):
                 storages = [chunk.storage for chunk in column.chunks]
                 column = pa.chunked_array(storages, type=column.type.storage_type)
+            self._check_years(field.name, column)
             try:
                 columns.append(column if column.type == into else column.cast(into))
             except pa.ArrowException as error:
                 raise cannot_hold(self.name, field.name, field.type, str(error)) from error
         return pa.Table.from_arrays(columns, schema=schema)
+
+    def _check_years(self, name: str, column: "pa.ChunkedArray") -> None:
+        """Refuses years whose text is not read back."""
+        pa = require("pyarrow", extra="arrow")
+        compute = require("pyarrow.compute", extra="arrow")
+        if not (pa.types.is_timestamp(column.type) or pa.types.is_date(column.type)):
+            return
+        years = compute.min_max(compute.year(column)).as_py().values()
+        for year in years:
+            if year is not None and not 0 <= year <= 9999:
+                raise cannot_hold(
+                    self.name, name, column.type, f"it holds the year {year}, beyond 0 to 9999"
+                )
 
     def _plain_schema(self, schema: "pa.Schema") -> "pa.Schema":
         pa = require("pyarrow", extra="arrow")
@@ -148,7 +162,7 @@ class Text:
         if is_utf8(out):
             return data
         try:
-            return data.decode().encode(out.encoding)
+            return encode(data.decode(), out.encoding)
         except UnicodeEncodeError as error:
             raise _not_in_encoding(error, plain, out) from error
 
@@ -250,6 +264,22 @@ def is_utf8(out: Out) -> bool:
     return out.encoding.lower().replace("_", "-") in {"utf-8", "utf8"}
 
 
+def encode(text: str, encoding: str) -> bytes:
+    """Bytes that give the text back.
+
+    Raises:
+        UnicodeEncodeError: The encoding does not have a character, or gives another one back, as
+            Shift JIS does with a yen sign.
+    """
+    data = text.encode(encoding)
+    back = data.decode(encoding, errors="replace")
+    if back != text:
+        pairs = enumerate(zip(text, back, strict=False))
+        start = next((i for i, (one, other) in pairs if one != other), min(len(text), len(back)))
+        raise UnicodeEncodeError(encoding, text, start, start + 1, "it would not come back")
+    return data
+
+
 def pack(data: bytes, out: Out) -> bytes:
     """Bytes as they are kept: by gzip without a time in its header where declared so."""
     return gzip.compress(data, mtime=0) if out.compression == "gzip" else data
@@ -267,7 +297,7 @@ def _not_in_encoding(error: UnicodeEncodeError, plain: "pa.Table", out: Out) -> 
         values = plain[name].to_pylist() if pa.types.is_string(plain[name].type) else []
         for row, value in enumerate([name, *values]):
             try:
-                (value or "").encode(out.encoding)
+                encode(value or "", out.encoding)
             except UnicodeEncodeError:
                 place = f"in row {row - 1}" if row else "in its name"
                 return DataError(

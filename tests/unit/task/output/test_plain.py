@@ -135,3 +135,24 @@ def test_a_damaged_file_is_a_data_error(
 
     with pytest.raises(DataError, match="cannot be read as"):
         codec_of(out, type_).read(tmp_path / "x")
+
+
+@pytest.mark.parametrize(("encoding", "text"), [("shift_jis", "¥"), ("cp932", "1\u22122")])
+def test_text_that_the_encoding_gives_back_as_another_is_refused(
+    encoding: str, text: str, tmp_path: Path
+) -> None:
+    with pytest.raises(DataError, match="in line 2, which the encoding"):
+        _round_trip(f"a\\~\n{text}", str, Out("txt", encoding=encoding), tmp_path)
+
+
+@pytest.mark.parametrize("format_", ["json", "jsonl"])
+def test_what_holds_itself_or_is_too_deep_is_refused(format_: str, tmp_path: Path) -> None:
+    circle: list[Any] = []
+    circle.append(circle)
+    deep: list[Any] = []
+    for _ in range(2000):
+        deep = [deep]
+
+    for value in (circle, deep):
+        with pytest.raises(DataError, match="holds itself or is nested deeper"):
+            _round_trip(value, list, Out(format_), tmp_path)

@@ -4,6 +4,7 @@ import gzip
 import json
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 
@@ -88,6 +89,39 @@ def test_a_damaged_file_is_a_data_error(
 def test_a_line_longer_than_a_block_comes_back(
     format_: str, frame: pd.DataFrame, tmp_path: Path
 ) -> None:
+    codec = codec_of(Out(format_), pd.DataFrame)
+    codec.write(frame, tmp_path / "x")
+
+    pd.testing.assert_frame_equal(frame, codec.read(tmp_path / "x"))
+
+
+@pytest.mark.parametrize("format_", ["csv", "jsonl"])
+@pytest.mark.parametrize(
+    ("encoding", "text"), [("shift_jis", "¥"), ("euc_jp", "a‾"), ("cp932", "1\u22122")]
+)
+def test_what_the_encoding_gives_back_as_another_is_refused(
+    format_: str, encoding: str, text: str, tmp_path: Path
+) -> None:
+    codec = codec_of(Out(format_, encoding=encoding), pd.DataFrame)
+
+    with pytest.raises(DataError, match=f"Column 'b' holds '{text}' in row 1"):
+        codec.write(pd.DataFrame({"a": ["x", "\\~"], "b": ["x", text]}), tmp_path / "x")
+
+
+@pytest.mark.parametrize("format_", ["csv", "tsv", "jsonl"])
+@pytest.mark.parametrize("year", [-1, 10_000])
+def test_years_that_text_has_no_form_for_are_refused(
+    format_: str, year: int, tmp_path: Path
+) -> None:
+    times = np.array([0, year - 1970], "M8[Y]").astype("M8[s]")
+
+    with pytest.raises(DataError, match=f"Column 'a' .* year {year},"):
+        codec_of(Out(format_), pd.DataFrame).write(pd.DataFrame({"a": times}), tmp_path / "x")
+
+
+@pytest.mark.parametrize("format_", ["csv", "tsv", "jsonl"])
+def test_the_first_and_the_last_year_come_back(format_: str, tmp_path: Path) -> None:
+    frame = pd.DataFrame({"a": np.array(["0000-01-01", "9999-12-31", "NaT"], "M8[s]")})
     codec = codec_of(Out(format_), pd.DataFrame)
     codec.write(frame, tmp_path / "x")
 
