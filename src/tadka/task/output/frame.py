@@ -51,9 +51,7 @@ def to_table(frame: Any, format_: str) -> "pa.Table":
     if library == "pandas":
         table = pandas_to_table(frame, format_)
     else:
-        if library == "polars":
-            refuse_objects(frame, format_)
-        table = frame.to_arrow() if library == "polars" else frame
+        table = _polars_to_table(frame, format_) if library == "polars" else frame
     num_rows = len(frame)
     if num_rows and not table.num_columns:
         raise DataError(
@@ -61,6 +59,20 @@ def to_table(frame: Any, format_: str) -> "pa.Table":
             f"{format_}; give it a column or a named index."
         )
     return table
+
+
+def _polars_to_table(frame: Any, format_: str) -> "pa.Table":
+    pa = require("pyarrow", extra="arrow")
+    refuse_objects(frame, format_)
+    try:
+        return frame.to_arrow()
+    except pa.ArrowException:
+        for name, dtype in frame.schema.items():
+            try:
+                frame.select(name).clear().to_arrow()
+            except pa.ArrowException as error:
+                raise cannot_hold(format_, name, dtype, f"Arrow has none ({error})") from error
+        raise
 
 
 def refuse_objects(frame: Any, format_: str) -> None:

@@ -126,6 +126,11 @@ def _check_column(column: Column, columns: _Columns, where: str) -> None:
         hint = f" Did you mean {close[0]!r}?" if close else ""
         listed = ", ".join(names) or "none"
         raise DataError(f"{where} has no column {name!r}.{hint} Its columns are: {listed}.")
+    if columns.names.count(name) > 1:
+        raise DataError(
+            f"{where} has the column {name!r} {columns.names.count(name)} times; it must be there "
+            "once."
+        )
     seen = columns.kind(name)
     first_null = columns.first_null(name)
     if seen.family == "null" and (column.is_nullable or not columns.num_rows()):
@@ -163,7 +168,8 @@ class _Pandas:
 
     def __init__(self, frame: Any) -> None:
         self._frame = frame
-        self.names = [*frame.columns, *(name for name in frame.index.names if name is not None)]
+        levels = (name for name in frame.index.names if name is not None)
+        self.names = [*frame.columns, *(name for name in levels if name not in frame.columns)]
 
     def _column(self, name: str) -> Any:
         if name in self._frame.columns:

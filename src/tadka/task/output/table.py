@@ -93,13 +93,15 @@ class Frames:
         pa = require("pyarrow", extra="arrow")
         try:
             self._write_table(frame, path, out)
-        except (pa.ArrowException, TypeError) as error:
+        except (pa.ArrowException, TypeError, OSError) as error:  # Parquet's own is an OSError
             for name in frame.column_names:
                 try:
                     self._write_table(frame.select([name]).slice(0, 0), io.BytesIO(), out)
-                except (pa.ArrowException, TypeError) as reason:
+                except (pa.ArrowException, TypeError, OSError) as reason:
                     type_ = frame.schema.field(name).type
                     raise cannot_hold(self.name, name, type_, str(reason)) from reason
+            if isinstance(error, OSError):  # of the disk
+                raise
             raise DataError(f"The frame cannot be kept as {self.name}: {error}.") from error
 
     def _check_polars(self, frame: Any) -> None:

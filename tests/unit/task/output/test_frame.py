@@ -198,3 +198,10 @@ class TestPolars:
         codec.write(pl.DataFrame({"a": [1]}), tmp_path / "x.parquet")
 
         assert isinstance(codec.read(tmp_path / "x.parquet"), pl.DataFrame)
+
+    @pytest.mark.parametrize("format_", ["csv", "jsonl"])
+    def test_a_type_that_arrow_lacks_is_refused(self, format_: str, tmp_path: Path) -> None:
+        frame = pl.DataFrame({"a": [1], "big": pl.Series([2**100], dtype=pl.Int128)})
+
+        with pytest.raises(DataError, match="Column 'big' of type Int128"):
+            _round_trip(frame, Out(format_), tmp_path)

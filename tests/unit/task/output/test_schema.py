@@ -131,3 +131,17 @@ def test_a_result_without_rows_is_refused(value: Any) -> None:
 def test_an_empty_result_of_any_kind_is_refused(value: Any) -> None:
     with pytest.raises(DataError, match="has 0 rows; it declares at least 1"):
         refuse(Out(min_rows=1), value, "Clicks.out")
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        pd.DataFrame([[1, 2]], columns=["a", "a"]),
+        pa.Table.from_arrays([pa.array([1]), pa.array([2])], names=["a", "a"]),
+        pd.DataFrame({"b": [1]}, index=pd.MultiIndex.from_tuples([(1, 2)], names=["a", "a"])),
+    ],
+    ids=["pandas", "arrow", "index"],
+)
+def test_a_declared_column_that_is_there_twice_is_refused(value: Any) -> None:
+    with pytest.raises(DataError, match="'a' 2 times"):
+        refuse(Out("parquet", columns={"a": int}), value, "Clicks.out")

@@ -1,5 +1,6 @@
 """Parquet and Feather: settings, parts, damage."""
 
+import decimal
 from pathlib import Path
 from typing import Any
 
@@ -136,3 +137,15 @@ def test_an_arrow_type_that_parquet_lacks_is_refused(tmp_path: Path) -> None:
 
     with pytest.raises(DataError, match="Column 'gap' of type month_day_nano_interval"):
         codec_of(Out("parquet"), pa.Table).write(table, tmp_path / "x")
+
+
+def test_a_decimal_that_parquet_lacks_is_refused(tmp_path: Path) -> None:
+    scaled = pa.array([decimal.Decimal(100)], pa.decimal128(5, -2))
+
+    with pytest.raises(DataError, match=r"Column 'd' of type decimal128\(5, -2\)"):
+        codec_of(Out("parquet"), pa.Table).write(pa.table({"a": [1], "d": scaled}), tmp_path / "x")
+
+
+def test_an_error_of_the_disk_stays_one(tmp_path: Path) -> None:
+    with pytest.raises(OSError, match="gone"):
+        codec_of(Out("parquet"), pd.DataFrame).write(_frame(), tmp_path / "gone/x")
