@@ -69,13 +69,13 @@ def find_tasks(name: str, words: Sequence[str], options: Iterable[str] = ()) -> 
         tasks = [_made(type(value), given, value, options)]
     elif isinstance(value, type) and issubclass(value, Task) and value is not Task:
         tasks = [_made(value, given, None, options)]
-    elif isinstance(value, list | tuple) and value and all(isinstance(v, Input) for v in value):
+    elif _is_list(value):
         if given.below:
             option = next(iter(given.below.values())).option
             raise ConfigError(f"{name!r} is a list of tasks, which has no parameter {option}.")
         tasks = [whole_of(item) for item in value]
     else:
-        names = [n for n, one in vars(module).items() if _is_task(one)]
+        names = [n for n, one in vars(module).items() if _is_task(one) or _is_list(one)]
         wanted = name.rpartition(":")[2]
         hint = closest(wanted, names) + (f" It has: {', '.join(names)}." if names else "")
         what = "" if value is None else f", but {type(value).__name__!r} of that name"
@@ -212,9 +212,14 @@ def _needed(cls: type[Task[Any]], known: Field, given: Given, now: Any) -> Any:
     if given.text is not None:
         if given.text == "null" and any(kind.name == "None" for kind in kinds) and not given.below:
             return None
+        if ":" not in given.text:
+            raise ConfigError(
+                f"{given.option} is {given.text!r}; what a module has is named with it, as "
+                f"MODULE:NAME: {given.option} {cls.__module__}:{given.text}."
+            )
         module, value = locate_value(given.text, _NOUN, _EXAMPLE)
         if value is None:
-            names = [n for n, one in vars(module).items() if _is_task(one)]
+            names = [n for n, one in vars(module).items() if _is_task(one) or _is_list(one)]
             wanted = given.text.rpartition(":")[2]
             raise ConfigError(
                 f"{given.option}: {module.__name__!r} has no {wanted!r}.{closest(wanted, names)}"
@@ -256,12 +261,21 @@ def _is_task(value: Any) -> bool:
     return isinstance(value, Task) or (is_class and getattr(value, "run", None) is not Task.run)
 
 
+def _is_list(value: Any) -> bool:
+    is_sequence = isinstance(value, list | tuple) and len(value) > 0
+    return is_sequence and all(isinstance(item, Input) for item in value)
+
+
 def _unknown(cls: type[Task[Any]], given: Given, options: Iterable[str]) -> ConfigError:
     name = given.option.removeprefix("--")
     known = {f"--{one}" for one in cls.fields} if "." not in name else set()
     prefix = given.option.rpartition(".")[0]
     known |= {f"{prefix}.{one}" for one in cls.fields} if prefix else set()
     hint = closest(given.option, sorted({*known, *options}))
+    place, dot, word = name.replace("_", "-").rpartition(".")
+    denied = cls.fields.get(word.removeprefix("no-").replace("-", "_"))
+    if denied is not None and any(kind.name == "bool" for kind in _members(denied.kind)):
+        hint = f" Write --{place}{dot}{word.removeprefix('no-')} false."
     fields = ", ".join(cls.fields) or "none"
     return ConfigError(
         f"{given.option} is no parameter of {cls.__name__}.{hint} Its parameters: {fields}."

@@ -81,7 +81,7 @@ def build(
             report = Build(
                 wanted,
                 store=store,
-                workers=workers or settings.workers,
+                workers=settings.workers if workers is None else workers,
                 force=force,
                 on_code_change=on_code_change or settings.on_code_change,
                 on_event=on_event,

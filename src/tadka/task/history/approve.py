@@ -102,7 +102,8 @@ class _Approval:
                     self._refuse(
                         task,
                         f"its input {place}, {name_of(whole_of(item))}, is not stored for its "
-                        "present code. Approve that, too (upstream=True), or build it first.",
+                        "present code. Approve that, too (upstream=True, or --upstream), or build "
+                        "it first.",
                     )
                 return
         found = lookup(task, contents, self._store, self._codes)

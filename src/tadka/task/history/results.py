@@ -144,13 +144,13 @@ def ls(
         return rows
 
 
-def get(name: str | Path | Input[Any], *, workspace: Workspace = None) -> Entry:
+def get(name: str | Path | type[Task[Any]] | Input[Any], *, workspace: Workspace = None) -> Entry:
     """What is known of a stored result.
 
     Args:
         name: Beginning of its key, or of its task's id (6 digits at least); class and id as texts
-            show them: `"Features#1a2b3c"`; the class, its path or the end of that, for the newest;
-            the path of the file for people; or a task.
+            show them: `"Features#1a2b3c"`; the class, also as text, its path or the end of that,
+            for the newest; the path of the file for people; or a task.
         workspace: As in `build`.
 
     Returns:
@@ -166,7 +166,10 @@ def get(name: str | Path | Input[Any], *, workspace: Workspace = None) -> Entry:
 
 
 def load(
-    name: str | Path | Entry | Input[Any], *, output: str | None = None, workspace: Workspace = None
+    name: str | Path | Entry | type[Task[Any]] | Input[Any],
+    *,
+    output: str | None = None,
+    workspace: Workspace = None,
 ) -> Any:
     """The value of a stored result, without running anything; its class need not be there.
 
@@ -214,7 +217,7 @@ def restore(name: str | Path | Entry, *, workspace: Workspace = None) -> Task[An
         return restored(name if isinstance(name, Entry) else find(name, store), store)
 
 
-def find(name: str | Path | Input[Any], store: Store) -> Entry:
+def find(name: str | Path | type[Task[Any]] | Input[Any], store: Store) -> Entry:
     """The newest result of a name, as in `get`.
 
     Args:
@@ -229,7 +232,7 @@ def find(name: str | Path | Input[Any], store: Store) -> Entry:
         raise NotFound(f"Workspace {store.workspace!r} does not exist, so nothing is stored in it.")
     if isinstance(name, Input):
         return _of_task(name, store)
-    text = str(name)
+    text = path_of(name) if isinstance(name, type) else str(name)
     entry = _by_path(text, store) or _by_digits(text, store) or _by_class(text, store)
     if entry is None:
         names = {e.task.rpartition(".")[2] for e in store.index.entries(limit=_MOST_NAMES)}

@@ -138,7 +138,7 @@ def test_a_long_list_prints_its_first_rows(store: Store) -> None:
     assert "and 11 more" == str(ls(workspace=store)).splitlines()[-1]
 
 
-@pytest.mark.parametrize("name", ["key", "id", "class", "path", "printed", "task"])
+@pytest.mark.parametrize("name", ["key", "id", "class", "path", "type", "printed", "task"])
 def test_a_result_is_found_by_many_names(store: Store, name: str) -> None:
     task = Link(number=1)
     entry = make(store, task, at=2.0, values={task.id: 5})[task.id]
@@ -148,6 +148,7 @@ def test_a_result_is_found_by_many_names(store: Store, name: str) -> None:
         "id": task.id[:8],
         "class": "Link",
         "path": f"{Link.__module__}:Link",
+        "type": Link,
         "printed": f"Link#{task.id[:6]}",
         "task": task,
     }
