@@ -68,6 +68,12 @@ def counts(report: Report) -> dict[str, int]:
     return {name: number for name, number in report.counts.items() if number}
 
 
+@pytest.mark.parametrize("workers", [0, -1, True])
+def test_a_number_of_workers_is_at_least_one(workers: Any, workspace: Path) -> None:
+    with pytest.raises(ConfigError, match=f"workers={workers}; it must be a whole number of at"):
+        build(Number(value=1), workspace=workspace, workers=workers)
+
+
 def test_a_task_runs_once_and_is_served_afterwards(workspace: Path) -> None:
     task = Sum(parts=[Number(value=1), Number(value=2)])
 
