@@ -63,6 +63,9 @@ class Locks(Protocol):
     def is_held(self, key: str) -> bool:
         """Whether this process still has the lock: asked right before a result is published."""
 
+    def forget(self, key: str) -> None:
+        """Removes what is known of a key that nobody locks again, such as that of a run."""
+
     def held(
         self, key: str, *, wait: bool = True, should_stop: Callable[[], bool] = _never
     ) -> AbstractContextManager[bool]:
@@ -194,6 +197,13 @@ class FileLocks(_Held):
             key: Of `acquire`.
         """
         return _offset(key) in self._file.offsets
+
+    def forget(self, key: str) -> None:
+        """Nothing to do: a lock that was given back leaves nothing.
+
+        Args:
+            key: Of `release`.
+        """
 
     def _try(self, offset: int) -> bool:
         file = self._file
@@ -369,6 +379,16 @@ class LeaseLocks(_Held):
             return False
         data = read_file(self._file_system, lease.path)
         return data is not None and _said(data).get("owner") == lease.owner
+
+    def forget(self, key: str) -> None:
+        """Removes the leases of a key that nobody takes again: its numbers begin anew.
+
+        Args:
+            key: Of `release`.
+        """
+        with contextlib.suppress(DataError):  # only tidiness
+            for token in self._tokens(key):
+                remove_file(self._file_system, self._path(key, token))
 
     def token(self, key: str) -> int | None:
         """The fencing token of a lease that this process has; None without one.

@@ -386,11 +386,13 @@ class Store:
         Raises:
             DataError: The workspace cannot be written.
         """
-        with self.locks.held(_lock_of(f"run {run.id}")):
+        lock = _lock_of(f"run {run.id}")
+        with self.locks.held(lock):
             self.index.begin_run(run)
             with self.locks.held(_REMOVAL):  # who removes and did not see the run is done then
                 pass
             yield
+        self.locks.forget(lock)
 
     @contextmanager
     def removing(self) -> Iterator[list[RunRow]]:

@@ -843,6 +843,16 @@ def test_a_killed_run_in_an_object_store_ends(
         assert not Store(remote, cache=tmp_path / "b").is_running(run)
 
 
+def test_a_run_that_ended_leaves_no_lease(remote: str, tmp_path: Path) -> None:
+    with Store(remote, cache=tmp_path / "a") as store:
+        for number in range(3):
+            with store.using(RunRow(f"r{number}", "t", "i", 1.0)):
+                pass
+
+        store._file_system.invalidate_cache()
+        assert 1 == len(store._file_system.find(f"{store._root}/leases"))  # that of removals
+
+
 def test_a_run_begins_when_a_removal_is_done(store: Store) -> None:
     begun: list[str] = []
 
