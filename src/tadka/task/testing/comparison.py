@@ -80,7 +80,7 @@ def compare_frames(
         on: Columns that tell rows apart.
         rel_tol: Floats that differ by no more than this part are equal, as in `math.isclose`.
         abs_tol: Floats that differ by no more than this are equal.
-        check_types: Whether columns must be of the same types.
+        check_types: Whether columns, and the index of pandas, must be of the same types.
 
     Returns:
         Nothing where they are equal.
@@ -112,8 +112,11 @@ def compare_frames(
             _by_key(first.keys(keys), second.keys(keys), first, second, others, same)
         )
     if isinstance(first, _Pandas) and isinstance(second, _Pandas):
-        if first.indexed_by != second.indexed_by:
-            found.append(Difference("type", left=first.indexed_by, right=second.indexed_by))
+        indexes = [side.indexed_by(with_types=False) for side in (first, second)]
+        if indexes[0] == indexes[1] and check_types:
+            indexes = [side.indexed_by(with_types=True) for side in (first, second)]
+        if indexes[0] != indexes[1]:
+            found.append(Difference("type", left=indexes[0], right=indexes[1]))
         return found + list(_by_key(first.index(), second.index(), first, second, shared, same))
     return found + list(_by_values(first, second, shared, same))
 
@@ -187,10 +190,13 @@ class _Pandas(_Flat):
         self.names = list(frame.columns)
         self.types = dict(zip(self.names, frame.dtypes, strict=True))
 
-    @property
-    def indexed_by(self) -> str:
-        names = [name for name in self._frame.index.names if name is not None]
-        return f"indexed by {', '.join(map(repr, names)) or 'no name'}"
+    def indexed_by(self, *, with_types: bool) -> str:
+        """The names of the index, and the types of its levels."""
+        index = self._frame.index
+        names = [name for name in index.names if name is not None]
+        types = [repr(level.dtype) for level in getattr(index, "levels", [index])]
+        shown = f"indexed by {', '.join(map(repr, names)) or 'no name'}"
+        return f"{shown} ({', '.join(types)})" if with_types else shown
 
     def index(self) -> list[Any]:
         found: list[Any] = self._frame.index.tolist()
@@ -230,6 +236,7 @@ class _Same:
     is_nan_null: bool
 
     def __call__(self, left: Any, right: Any) -> bool:
+        left, right = _plain(left), _plain(right)
         if left is right:
             return True
         if self._is_null(left) or self._is_null(right):
@@ -261,8 +268,16 @@ class _Same:
         )
 
 
+def _plain(value: Any) -> Any:
+    """The number that a scalar of numpy is, such as an item of an array; others as they are."""
+    is_scalar = hasattr(value, "dtype") and getattr(value, "shape", None) == ()
+    return value.item() if is_scalar and value.dtype.kind in "biufc" else value
+
+
 def _is_list(value: Any) -> bool:
-    return isinstance(value, list | tuple) or (hasattr(value, "tolist") and hasattr(value, "shape"))
+    return isinstance(value, list | tuple) or (
+        hasattr(value, "tolist") and getattr(value, "shape", ()) != ()
+    )
 
 
 def _by_key(

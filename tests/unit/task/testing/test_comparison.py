@@ -119,6 +119,53 @@ def test_names_of_an_index_count() -> None:
     )
 
 
+def test_types_of_an_index_count() -> None:
+    left = pd.DataFrame({"a": [1]}, index=pd.Index([0], dtype="int32"))
+    right = pd.DataFrame({"a": [1]})
+
+    [found] = compare_frames(left, right)
+
+    assert (
+        "the frame is indexed by no name (dtype('int32')) on the left and indexed by no name "
+        "(dtype('int64')) on the right"
+    ) == str(found)
+    assert [] == compare_frames(left, right, check_types=False)
+
+
+def test_types_of_levels_count() -> None:
+    levels = [pd.Index([1], dtype=dtype) for dtype in ("int64", "int16")]
+    left, right = (
+        pd.DataFrame({"a": [1]}, index=pd.MultiIndex.from_arrays([["x"], level]))
+        for level in levels
+    )
+
+    assert ["type"] == [found.kind for found in compare_frames(left, right)]
+    assert [] == compare_frames(left, left)
+
+
+@pytest.mark.parametrize(
+    ("left", "right", "is_same"),
+    [
+        (np.array([1, 2]), np.array([1, 2]), True),
+        (np.array([1, 2]), np.array([1, 3]), False),
+        (np.array([1, 2]), np.array([1]), False),
+        (np.array([[1], [2]]), np.array([[1], [2]]), True),
+        (np.array([True]), np.array([True]), True),
+        (np.array([1], "f4"), np.array([np.nan], "f4"), False),
+        (np.array([np.nan], "f4"), np.array([np.nan], "f4"), True),
+        (np.array(["2020"], "M8[D]"), np.array(["2020"], "M8[D]"), True),
+        (np.array(1), np.array(1), True),
+        (np.array([1, 2]), 1, False),
+        (np.int64(1), np.int64(2), False),
+        (np.float32(0.1), np.float32(0.1), True),
+    ],
+)
+def test_cells_may_hold_arrays_and_their_items(left: Any, right: Any, is_same: bool) -> None:
+    frames = [pd.DataFrame({"a": pd.Series([cell], dtype=object)}) for cell in (left, right)]
+
+    assert is_same == (not compare_frames(*frames))
+
+
 @pytest.mark.parametrize("make", MAKERS)
 def test_columns_and_types_are_told(make: Callable[..., Any]) -> None:
     found = compare_frames(make({"a": [1], "b": [1]}), make({"a": [1.0], "c": [1]}))
