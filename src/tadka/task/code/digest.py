@@ -278,6 +278,8 @@ class _Walk:
             words.append(str([name for name in form.declared if name not in left_out]))
             if header.notes and self._reads_annotations(cls, header, namespace):
                 words += [header.notes.digest, *self._lookups(header.notes, namespace)]
+        else:
+            words += self._words.declared(cls)
         if issubclass(cls, Enum):
             for member in cls.__members__.values():
                 words.append(f"{member.name}={self._words.word(member._value_)}")
@@ -421,6 +423,7 @@ class _Walk:
         if isinstance(value, FunctionType | BuiltinFunctionType | type):
             word = self._words.word(value)
             if self._words.is_plain(word):
+                word += self._imported_from(namespace, name) if word.startswith("external ") else ""
                 self._names[key] = word
                 return word
         home, there = origin(namespace, name, self.project)
@@ -444,6 +447,14 @@ class _Walk:
         else:
             look()
         return label
+
+    def _imported_from(self, namespace: dict[str, Any], name: str) -> str:
+        """The module that a statement takes a name from: a package may have several of a name."""
+        home, there = origin(namespace, name, self.project)
+        source = source_of_module(home)
+        statements = source.statements(there) if source else []
+        found = [node.module for node in statements if isinstance(node, ast.ImportFrom)]
+        return f" from {found}" if found else ""
 
     def _import(self, wanted: Import, namespace: dict[str, Any]) -> str:
         """What a function imports when it runs; what is of the project is imported here, too."""

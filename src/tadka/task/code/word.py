@@ -4,6 +4,7 @@ import datetime as dt
 import sys
 from collections import defaultdict, deque
 from collections.abc import Callable, Container, Iterable, Mapping
+from dataclasses import MISSING
 from enum import Enum
 from functools import cached_property, partial, partialmethod, singledispatchmethod
 from pathlib import PurePath
@@ -116,7 +117,23 @@ class Words:
         for name in form.free:
             if name != "__class__":
                 words.append(f"closure {self._cell(cells[name], is_changed=name in form.changed)}")
+        held = {name: item for name, item in vars(function).items() if name != "__wrapped__"}
+        if held:
+            is_changed = function.__name__ in form.changed  # a counter or cache of its own
+            place = (id(function), "attributes") if is_changed else None
+            word, blind = self.look(held, first=place, keep=function)
+            self._blind += blind
+            words.append(f"attributes {word}")
         return words
+
+    def declared(self, cls: type) -> list[str]:
+        """Words for the fields of a class that has no source."""
+        found = []
+        for item in getattr(cls, "__dataclass_fields__", {}).values():
+            made = [item.default, item.default_factory]
+            words = ["-" if value is MISSING else self.word(value) for value in made]
+            found.append(f"{item.name} {words} {item.init} {item.compare} {item.kw_only}")
+        return found or list(getattr(cls, "_fields", ())) or sorted(field_names(cls))
 
     def attributes(
         self, cls: type, names: Iterable[str] | None, left_out: Container[str] = ()
@@ -141,7 +158,7 @@ class Words:
             is_private = name.startswith("__") if names is None else name.startswith("_")
             if name in found or name in left_out:
                 continue
-            if is_private and not (is_code and names is None):
+            if is_private and not (is_code and (names is None or self._is_own_code(value))):
                 continue
             if fields and (name in _GENERATED or is_slot(value)):
                 continue
@@ -219,7 +236,10 @@ class Words:
             if self._project.owns(value.__module__):
                 self._follow(value)
                 return f"@class {self.label(value)}"
-            return f"external {_external(value.__module__, value.__qualname__)}"
+            name = _external(value.__module__, value.__qualname__)
+            if field_names(value) and not self._is_offered(value):  # by make_dataclass, say
+                return f"made {name} {self.declared(value)}"
+            return f"external {name}"
         if isinstance(value, FunctionType):
             return self._function(value)
         if isinstance(value, MethodType):
@@ -266,14 +286,14 @@ class Words:
         words = list(dict.fromkeys(word for word in words if not word.startswith(dull)))
         return f"wrapper {name} {words}" if words else f"external {name}"
 
-    def _is_offered(self, function: FunctionType) -> bool:
-        """Whether a function is one that its package has under that name, closure and all."""
-        if self._project.owns(function.__module__):
+    def _is_offered(self, item: FunctionType | type) -> bool:
+        """Whether another package has a function or class under its name, closure and all."""
+        if self._project.owns(item.__module__):
             return False
-        found: Any = sys.modules.get(function.__module__)
-        for part in function.__qualname__.split("."):
+        found: Any = sys.modules.get(item.__module__)
+        for part in item.__qualname__.split("."):
             found = getattr(found, "__dict__", {}).get(part)
-        return getattr(found, "__func__", found) is function
+        return getattr(found, "__func__", found) is item
 
     def _cell(self, cell: CellType, *, is_changed: bool) -> str:
         try:

@@ -923,6 +923,59 @@ def test_values_of_other_packages_count_by_what_they_hold(
     assert first != digest_of(load(text.replace(old, new)))
 
 
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ("from xml.etree.ElementTree import parse", "from xml.dom.minidom import parse"),
+        ("work.rate = 2", "work.rate = 3"),
+        ("return 7", "return 8"),
+        ("['a', 'b']", "['b', 'a']"),
+    ],
+)
+def test_what_is_set_or_taken_by_statements_of_the_module_counts(
+    old: str, new: str, load: Load
+) -> None:
+    text = """
+        from dataclasses import make_dataclass
+        from xml.etree.ElementTree import parse
+        Pair = make_dataclass('Pair', ['a', 'b'])
+        def work(x):
+            work.calls += 1
+            return x * work.rate
+        work.calls = 0
+        work.rate = 2
+        def called(self): return 7
+        class Held: pass
+        Held.__call__ = called
+        class T:
+            def run(self): return parse('a'), work(1), Held()(), Pair(1, 2).a
+    """
+    module = load(text)
+    before = digest_of(module)
+    module.work(1)
+
+    assert before == digest_of(module)
+    assert before != digest_of(load(text.replace(old, new)))
+
+
+@pytest.mark.parametrize(
+    ("old", "new"), [("[1, 2]", "[1, 3]"), ("b: int; c: int", "c: int; b: int"), ("= 5", "= 6")]
+)
+def test_a_dataclass_without_source_counts_by_its_fields(old: str, new: str) -> None:
+    text = "from dataclasses import dataclass, field\n@dataclass\nclass Held:\n"
+    text += "    b: int; c: int; d: int = 5\n"
+    text += "    rows: list = field(default_factory=lambda: [1, 2])\n"
+    text += "class T:\n    def run(self): return Held(1, 2)\n"
+
+    def made(text: str) -> str:
+        names: dict[str, Any] = {"__name__": "__main__"}
+        exec(text, names)
+        return digest_of(types.SimpleNamespace(**names))
+
+    assert made(text) == made(text)
+    assert made(text) != made(text.replace(old, new))
+
+
 def test_an_argument_of_a_lambda_in_a_default_hides_no_global(load: Load) -> None:
     text = """
         SCALE = {}
