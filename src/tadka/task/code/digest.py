@@ -283,7 +283,10 @@ class _Walk:
         if issubclass(cls, Enum):
             for member in cls.__members__.values():
                 words.append(f"{member.name}={self._words.word(member._value_)}")
-        for name in self._words.attributes(cls, form.names if form else None, left_out):
+        source = source_of_module(namespace)
+        later = source.set_on(cls.__qualname__) if source else []
+        names = [*form.names, *later] if form else None
+        for name in self._words.attributes(cls, names, left_out):
             made_by = form.values.get(name) if form else None
             words.append(f"{name}={self._attribute(cls, name, made_by, namespace)}")
         self._add("class", label, words)

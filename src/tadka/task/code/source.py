@@ -67,6 +67,11 @@ class Source:
         for statement in top_level(self.tree):
             for name in bound_by(statement):
                 self._statements.setdefault(name, []).append(statement)
+        self._set_on: dict[str, list[str]] = defaultdict(list)
+        for statement in top_level(self.tree):
+            for target in statement.targets if isinstance(statement, ast.Assign) else ():
+                if isinstance(target, ast.Attribute) and isinstance(target.value, ast.Name):
+                    self._set_on[target.value.id].append(target.attr)
 
     @cached_property
     def changed(self) -> frozenset[str]:
@@ -101,6 +106,10 @@ class Source:
     def statements(self, name: str) -> list[ast.stmt]:
         """The statements of the module that bind a name, imports among them."""
         return self._statements.get(name, [])
+
+    def set_on(self, name: str) -> list[str]:
+        """The attributes that statements of the module set: `Model.limit = 3`."""
+        return self._set_on.get(name, [])
 
     def names(self) -> list[str]:
         """What the module defines: functions, classes and constants, but not what it imports."""

@@ -929,6 +929,7 @@ def test_values_of_other_packages_count_by_what_they_hold(
         ("from xml.etree.ElementTree import parse", "from xml.dom.minidom import parse"),
         ("work.rate = 2", "work.rate = 3"),
         ("return 7", "return 8"),
+        ("Held._rate = 3", "Held._rate = 4"),
         ("['a', 'b']", "['b', 'a']"),
     ],
 )
@@ -947,6 +948,7 @@ def test_what_is_set_or_taken_by_statements_of_the_module_counts(
         def called(self): return 7
         class Held: pass
         Held.__call__ = called
+        Held._rate = 3
         class T:
             def run(self): return parse('a'), work(1), Held()(), Pair(1, 2).a
     """
