@@ -27,7 +27,7 @@ from tadka.task.engine.inline import Inline
 from tadka.task.engine.job import Failure, Job, Outcome, Ready, seed_of
 from tadka.task.engine.link import has_path, names_of, refuse_doubles
 from tadka.task.engine.loading import refuse_build
-from tadka.task.engine.need import NEEDS, restored
+from tadka.task.engine.need import NEEDS, restored_calls
 from tadka.task.engine.record import Listener, Record, Running
 from tadka.task.engine.report import Report
 from tadka.task.engine.tokens import grown, needs_process
@@ -113,9 +113,8 @@ class Build:
         self._number = 0
         self._warned: set[type] = set()
         self._classes: set[type] = set()
-        self._paths: dict[
-            str, tuple[Task[Any], str]
-        ] = {}  # those that classes say, and who has them
+        self._paths: dict[str, tuple[Task[Any], str]] = {}  # said by classes, and whose they are
+        self._calls: dict[str, deque[list[tuple[Task[Any], str]]]] = {}  # to be checked, by key
         self._is_stopping = False
         self._is_first_build: bool | None = None  # of the workspace; None until it matters
         self._executor: Executor = Inline(store)
@@ -155,8 +154,12 @@ class Build:
 
     # ------------------------------------------------------------ begin and end
 
-    def _add(self, graph: Graph) -> None:
+    def _add(self, graph: Graph, *, is_recorded: bool = False) -> None:
         """Takes tasks in, when it is sure that they can run here.
+
+        Args:
+            graph: With all that they need.
+            is_recorded: Whether bodies asked for them in an earlier build.
 
         Raises:
             ConfigError: They cannot, or would write where another task does.
@@ -164,7 +167,9 @@ class Build:
         new = [node.task for node in graph if node.id not in self._works]
         paths = refuse_doubles(new, self._paths)
         fresh = {type(task): task for task in new if type(task) not in self._classes}
-        is_apart = self._workers > 1 or any(needs_process(cls.resources) for cls in fresh)
+        is_apart = self._workers > 1 or any(
+            needs_process(task.resources) for task in fresh.values()
+        )
         if is_apart and isinstance(self._executor, Inline):
             # late: what starts processes is slow to load, and small builds need none
             workers = require("tadka.task.engine.workers")
@@ -174,7 +179,7 @@ class Build:
             self._executor.check(task)
         self._paths.update(paths)
         self._classes.update(fresh)
-        self._works.add(graph)
+        self._works.add(graph, is_recorded=is_recorded)
         self._record.num_tasks = len(self._works)
 
     def _row(self) -> RunRow:
@@ -259,6 +264,9 @@ class Build:
                 self._look_at(work)
 
     def _look_at(self, work: Work) -> None:
+        if work.is_checking:
+            work.is_checking = False
+            work.needed = {id_: o for id_, o in (work.needed or {}).items() if o.is_done}
         others = work.parents if work.needed is None else (*work.parents, *work.needed.values())
         if any(other.ready is None for other in others):
             self._wait_again(work, others)
@@ -277,7 +285,11 @@ class Build:
         if found.entry is None or work.is_forced:
             self._pend(work, found)
             return
-        is_good = self._has_good_needs(work, found.entry) if _asks(type(task)) else True
+        is_good: bool | None = True
+        if _asks(type(task)):
+            # once its body has begun, it goes on to the end, and writes down what it asks for now
+            is_known = _is_same(found.entry, work.stale_entry)
+            is_good = False if is_known else self._has_good_needs(work, found.entry)
         if is_good:
             self._hit(work, found, found.entry)
         elif is_good is not None:
@@ -309,34 +321,52 @@ class Build:
         return found
 
     def _has_good_needs(self, work: Work, entry: Entry) -> bool | None:
-        """Whether what the body asked for is as it was; None where that must be built first."""
+        """Whether what the body asked for is as it was; None where that must be built first.
+
+        One call is looked at after the other, as what a body asks for may follow from what it was
+        given before: behind the first difference only the body can tell.
+        """
         written = entry.parts.get(NEEDS)
         if not written:
             return True
-        needs = restored(written)
-        if needs is None:
-            return False
-        try:
-            self._need(work, [task for task, _ in needs.values()])
-        except ConfigError:
-            return False
-        others = {id_: self._works[id_] for id_ in needs}
-        if not all(other.is_done for other in others.values()):
-            self._wait_again(work, others.values())
-            return None
-        return all(
-            other.ready is not None
-            and self._codes.content(other.task, other.ready.outputs) == needs[id_][1]
-            for id_, other in others.items()
-        )
+        calls = self._calls.pop(entry.key, None)
+        if calls is None:
+            found = restored_calls(written)
+            if found is None:
+                return False
+            calls = deque(found)
+        while calls:
+            tasks = [task for task, _ in calls[0]]
+            try:
+                self._need(work, tasks, is_recorded=True)
+            except ConfigError:
+                return False
+            others = [self._works[task.id] for task in tasks]
+            if any(other.is_hopeless for other in others):
+                work.needed = {id_: o for id_, o in (work.needed or {}).items() if o.is_done}
+                self._works.forget(Graph(tasks))
+                return False
+            if not all(other.is_done for other in others):
+                self._calls[entry.key] = calls
+                work.is_checking = True
+                self._works.wait_for(work, others)
+                return None
+            if any(
+                other.ready is not None
+                and self._codes.content(other.task, other.ready.outputs) != content
+                for other, (_, content) in zip(others, calls[0], strict=True)
+            ):
+                return False
+            calls.popleft()
+        return True
 
-    def _need(self, work: Work, tasks: Sequence[Task[Any]]) -> None:
-        """Takes in what a body asks for.
+    def _need(self, work: Work, tasks: Sequence[Task[Any]], *, is_recorded: bool = False) -> None:
+        """Takes in what a body asks for, or asked for in an earlier build.
 
         Raises:
             ConfigError: It cannot run here, writes where another task does, or waits for the asker.
         """
-        self._add(Graph(tasks))
+        self._add(Graph(tasks), is_recorded=is_recorded)
         others = {task.id: self._works[task.id] for task in tasks}
         if any(self._works.is_above(work, other) for other in others.values()):
             asked = ", ".join(map(repr, tasks))
@@ -448,7 +478,7 @@ class Build:
         if failure is None:
             work.attempts -= 1
             try:
-                self._need(work, outcome.needs)
+                self._need(work, [task for call in outcome.needs for task in call])
             except ConfigError as error:
                 self._fail(work, f"{type(error).__name__}: {error}")
             else:
@@ -529,7 +559,7 @@ class Build:
         self._record.num_done += 1
         self._record.tell("failed", work)
         self._tell_skipped(skipped)
-        if not self._keep_going and not self._is_stopping:
+        if not (self._keep_going or self._is_stopping or work.is_recorded):
             self._is_stopping = True
             busy = {id(other.work) for other in self._running.values()}
             for other in self._works.open():

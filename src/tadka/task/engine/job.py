@@ -86,7 +86,7 @@ class Outcome:
         plots: For its card.
         warnings: Checks of severity "warn" that failed.
         error: Why it failed; None where it did not.
-        needs: Tasks that it asked for with `Run.need`.
+        needs: Tasks that it asked for with `Run.need`, those of each call together, each once.
         is_waiting: Whether it stopped because one of them is not built.
     """
 
@@ -99,7 +99,7 @@ class Outcome:
     plots: Sequence[Mapping[str, Any]] = ()
     warnings: Sequence[str] = ()
     error: Failure | None = None
-    needs: tuple[Task[Any], ...] = ()
+    needs: tuple[tuple[Task[Any], ...], ...] = ()
     is_waiting: bool = False
 
 

@@ -1,6 +1,6 @@
 """Tasks that a body asked for while it ran, written down with its result and read back."""
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from tadka.core.error import TadkaError
@@ -12,14 +12,15 @@ NEEDS = "needs"
 """Their name among the parts of an entry; they are no part of its key."""
 
 
-def recorded(needs: Iterable[Task[Any]], contents: Mapping[str, str]) -> dict[str, Any]:
+def recorded(calls: Iterable[Sequence[Task[Any]]], contents: Mapping[str, str]) -> dict[str, Any]:
     """Tasks, with all that they need, as JSON.
 
     Args:
-        needs: What was asked for.
+        calls: What was asked for, one call after the other.
         contents: What each of them was, by id.
     """
-    needs = list(needs)
+    calls = list(calls)
+    needs = [task for call in calls for task in call]
     rows = [
         {
             "id": task.id,
@@ -28,7 +29,11 @@ def recorded(needs: Iterable[Task[Any]], contents: Mapping[str, str]) -> dict[st
         }
         for task in ordered(needs, needs_of, lambda task: task.id)
     ]
-    return {"tasks": rows, "contents": {task.id: contents[task.id] for task in needs}}
+    return {
+        "tasks": rows,
+        "contents": {task.id: contents[task.id] for task in needs},
+        "calls": [[task.id for task in call] for call in calls],
+    }
 
 
 def restored(found: Mapping[str, Any]) -> dict[str, tuple[Task[Any], str]] | None:
@@ -62,6 +67,18 @@ def restored(found: Mapping[str, Any]) -> dict[str, tuple[Task[Any], str]] | Non
             return None
         tasks[task.id] = task
     return {id_: (tasks[id_], content) for id_, content in found["contents"].items()}
+
+
+def restored_calls(found: Mapping[str, Any]) -> list[list[tuple[Task[Any], str]]] | None:
+    """As `restored`, what was asked for by one call after the other.
+
+    Args:
+        found: As JSON; what an early tadka wrote tells no calls apart.
+    """
+    needs = restored(found)
+    if needs is None:
+        return None
+    return [[needs[id_] for id_ in call] for call in found.get("calls", [list(needs)])]
 
 
 def _subclasses(cls: type[Task[Any]]) -> Iterator[type[Task[Any]]]:

@@ -105,7 +105,7 @@ class _Performance:
             self.run.plots,
             self.warnings,
             error,
-            tuple(self.run.needs.values()),
+            tuple(self.run.needs),
             is_waiting,
         )
 
@@ -248,7 +248,8 @@ class _Run(Run):
         self.seed = performance.job.seed
         self.metrics: dict[str, float] = {}
         self.plots: list[dict[str, Any]] = []
-        self.needs: dict[str, Task[Any]] = {}
+        self.needs: list[tuple[Task[Any], ...]] = []
+        self._asked: set[str] = set()
         self.scratch: Path | None = None
 
     @property
@@ -267,7 +268,11 @@ class _Run(Run):
         for item in asked:
             if not isinstance(item, Task | Part):
                 raise ConfigError(f"run.need takes tasks, and was given {item!r}.")
-            self.needs[whole_of(item).id] = whole_of(item)
+        tasks = {whole_of(item).id: whole_of(item) for item in asked}
+        new = tuple([task for id_, task in tasks.items() if id_ not in self._asked])
+        if new:
+            self._asked.update(tasks)
+            self.needs.append(new)
         needed = self._performance.job.needed
         if any(whole_of(item).id not in needed for item in asked):
             raise _Needs

@@ -69,7 +69,8 @@ class Record:
         if outcome.needs:
             contents = {
                 other.id: codes.content(other, job.needed[other.id].outputs)
-                for other in outcome.needs
+                for call in outcome.needs
+                for other in call
             }
             parts = {**parts, NEEDS: recorded(outcome.needs, contents)}
         return Entry(

@@ -27,7 +27,9 @@ class Work:
         "entry_key",
         "error",
         "has_freed",
+        "is_checking",
         "is_forced",
+        "is_recorded",
         "key",
         "log",
         "missing",
@@ -55,6 +57,8 @@ class Work:
         self.needed: dict[str, Work] | None = None  # what its body asked for, by id
         self.has_freed = False  # whether children count it as done, now or before it was lost
         self.is_forced = False
+        self.is_checking = False  # whether it waits for what its body asked for in an earlier build
+        self.is_recorded = False  # whether it is here only because of such a wait
         self.stale_entry: Entry | None = None  # a result that is there, and will not do
         # of the result
         self.ready: Ready | None = None
@@ -118,17 +122,19 @@ class Works:
         """The work of a task's id; None where the build has none."""
         return self._by_id.get(id_)
 
-    def add(self, graph: Graph) -> None:
+    def add(self, graph: Graph, *, is_recorded: bool = False) -> None:
         """Takes tasks in; those that are known already stay as they are.
 
         Args:
             graph: With all that they need.
+            is_recorded: Whether a body asked for them in an earlier build, and perhaps not in this.
         """
         for node in graph:
             if node.id in self._by_id:
                 continue
             parents = tuple([self._by_id[parent.id] for parent in node.parents])
             work = self._by_id[node.id] = Work(node.task, parents)
+            work.is_recorded = is_recorded
             for parent in parents:
                 parent.children.append(work)
                 if parent.status == "open":
@@ -138,6 +144,17 @@ class Works:
             self.num_open += 1
             if not work.missing:
                 self.ready.append(work)
+
+    def forget(self, graph: Graph) -> None:
+        """Drops what failed and was only recorded: a body may ask for it, as it is now, or not.
+
+        Args:
+            graph: What was recorded.
+        """
+        for node in graph:
+            work = self._by_id.get(node.id)
+            if work is not None and work.is_recorded and work.is_hopeless:
+                del self._by_id[node.id]
 
     def wait_for(self, work: Work, others: Iterable[Work]) -> None:
         """Puts off a work until others are done; at once ready where there is nothing to wait for.
@@ -219,8 +236,13 @@ class Works:
         waiting = [work]
         while waiting:
             one = waiting.pop()
+            for child in one.waiting or ():
+                if child.is_checking and child.status == "open":
+                    child.missing -= 1
+                    if not child.missing:
+                        self.ready.append(child)
             for child in (*one.children, *(one.waiting or ())):
-                if child.status == "open":
+                if child.status == "open" and not (child.is_checking and one not in child.parents):
                     child.status, child.error = "skipped", cause
                     self.num_open -= 1
                     skipped.append(child)

@@ -285,3 +285,60 @@ class Wanting(Task[int]):
             "too much": [OnManyGpus()],
         }
         return sum(run.need(wanted[self.what]))
+
+
+class Only(Task[int]):
+    """Can be made for the value of the day, and no other."""
+
+    value: int
+
+    def run(self) -> int:
+        note(f"Only{self.value}")
+        if os.environ["TADKA_TEST_VALUE"] != str(self.value):
+            raise ValueError(f"{self.value} cannot be made any more")
+        return self.value
+
+
+class Choosing(Task[int]):
+    """Asks for what an earlier answer says."""
+
+    def run(self, run: Run) -> int:
+        return int(run.need(Only(value=run.need(Outside()))))
+
+
+class InFolder(Task[str]):
+    folder: Path = param(significant=False)
+
+    def fingerprint(self) -> dict[str, str]:
+        return {"text": (self.folder / "text").read_text()}
+
+    def run(self) -> str:
+        return (self.folder / "text").read_text()
+
+
+class AskingInFolder(Task[str]):
+    folder: Path = param(significant=False)
+
+    def run(self, run: Run) -> str:
+        note("AskingInFolder")
+        return str(run.need(InFolder(folder=self.folder)))
+
+
+class Meeting(Task[int]):
+    """Ends only when the other one runs."""
+
+    pipe: Path
+    is_reader: bool
+
+    def run(self) -> int:
+        self.pipe.open("r" if self.is_reader else "w").close()
+        return int(self.is_reader)
+
+
+class AskingForMeeting(Task[list[int]]):
+    pipe: Path
+    out = Out("json")
+
+    def run(self, run: Run) -> list[int]:
+        note("AskingForMeeting")
+        return run.need([Meeting(pipe=self.pipe, is_reader=b) for b in (True, False)])

@@ -1,5 +1,6 @@
 """Builds: what runs, what is served, what fails."""
 
+import os
 import random
 import re
 import traceback
@@ -20,8 +21,11 @@ from tests.unit.task.engine import steps
 from tests.unit.task.engine.steps import (
     Asking,
     AskingApart,
+    AskingForMeeting,
+    AskingInFolder,
     Chatty,
     Checked,
+    Choosing,
     Circular,
     Empty,
     Failing,
@@ -29,9 +33,11 @@ from tests.unit.task.engine.steps import (
     Folder,
     Half,
     Lazy,
+    Meeting,
     Named,
     Needing,
     Number,
+    Only,
     Outside,
     Pair,
     Random,
@@ -414,6 +420,47 @@ def test_only_another_result_of_what_a_body_asked_for_makes_it_run_again(
     assert ("a task that it asked for gives another result",) == result.reasons
     assert 102 == build(Asking(), workspace=workspace)
     assert 6 == len(noted())
+
+
+def test_what_a_body_asks_for_no_more_is_not_built(
+    workspace: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TADKA_TEST_VALUE", "1")
+    assert 1 == build(Choosing(), workspace=workspace)
+
+    monkeypatch.setenv("TADKA_TEST_VALUE", "2")
+    monkeypatch.setattr(Outside, "version", "2")
+    monkeypatch.setattr(Only, "version", "2")
+
+    assert {"ran": 3} == counts(run(Choosing(), workspace=workspace))
+    assert ["Outside", "Only1", "Outside", "Only2"] == noted()
+
+
+@pytest.mark.parametrize("keep_going", [True, False])
+def test_a_body_asks_anew_where_what_was_recorded_fails(
+    workspace: Path, tmp_path: Path, keep_going: bool
+) -> None:
+    (tmp_path / "old").mkdir()
+    (tmp_path / "old" / "text").write_text("hello")
+    assert "hello" == build(AskingInFolder(folder=tmp_path / "old"), workspace=workspace)
+    (tmp_path / "old").rename(tmp_path / "new")
+    task = AskingInFolder(folder=tmp_path / "new")
+
+    report = run(task, workspace=workspace, keep_going=keep_going)
+
+    assert {"ran": 1, "hit": 1} == counts(report)
+    assert {"hit": 2} == counts(run(task, workspace=workspace))
+
+
+def test_what_one_call_asked_for_is_built_together(workspace: Path, tmp_path: Path) -> None:
+    os.mkfifo(pipe := tmp_path / "pipe")
+    task = AskingForMeeting(pipe=pipe)
+    assert [1, 0] == build(task, workspace=workspace, workers=2)
+    for is_reader in (True, False):
+        object_of(workspace, Meeting(pipe=pipe, is_reader=is_reader)).unlink()
+
+    assert [1, 0] == build(task, workspace=workspace, workers=2)
+    assert ["AskingForMeeting"] * 2 == noted()  # once to ask, once with what it got
 
 
 def test_bodies_that_ask_for_each_other_fail(workspace: Path) -> None:

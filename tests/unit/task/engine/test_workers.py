@@ -514,8 +514,8 @@ class TestPrograms:
             scored = run(score, {"fit": Ready(Train, made.outputs)})
             assert 40 == value_of(score, Ready(Score, scored.outputs), store)
             asked = run(Asks())
-            assert asked.is_waiting and type(asked.needs[0]) is Train
-            assert asked.needs[0].id == Train(number=2).id
+            assert asked.is_waiting and type(asked.needs[0][0]) is Train
+            assert asked.needs[0][0].id == Train(number=2).id
             print(json.dumps([Train(number=2).id, Train.run.__module__]))
             """,
         )
