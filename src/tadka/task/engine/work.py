@@ -130,7 +130,9 @@ class Works:
             is_recorded: Whether a body asked for them in an earlier build, and perhaps not in this.
         """
         for node in graph:
-            if node.id in self._by_id:
+            known = self._by_id.get(node.id)
+            if known is not None:
+                known.is_recorded = known.is_recorded and is_recorded
                 continue
             parents = tuple([self._by_id[parent.id] for parent in node.parents])
             work = self._by_id[node.id] = Work(node.task, parents)
