@@ -13,12 +13,14 @@ from typing import Any, ClassVar, Final
 from tadka.core.error import ConfigError
 from tadka.core.resource import Resources
 from tadka.task.define.field import Field, Param
-from tadka.task.define.kind import ListKind
-from tadka.task.define.result import shown
+from tadka.task.define.frozen import Input
+from tadka.task.define.kind import InputKind, ListKind
+from tadka.task.define.result import fits, shown
 from tadka.task.define.run import Run
 from tadka.task.output.out import Out
 
 _NAME_OF_OUTPUT = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
+_PLAIN = (bool, int, float, str, bytes, list, tuple, dict, set, frozenset, types.NoneType)
 _LAZY = (Iterator, Iterable, Generator)
 _ON_CODE_CHANGE = ("rerun", "warn", "ignore", None)
 
@@ -119,15 +121,20 @@ def _check_name(
 def _hints(cls: type, names: Mapping[str, Any]) -> dict[str, Any]:
     """Own annotations that are fields, evaluated."""
     own = {k: v for k, v in inspect.get_annotations(cls).items() if not _is_constant(v)}
-    holder = type("holder", (), {"__annotations__": own, "__module__": cls.__module__})
-    try:
-        hints = typing.get_type_hints(holder, localns=dict(names), include_extras=True)
-    except (NameError, TypeError, SyntaxError, AttributeError) as error:
-        raise ConfigError(
-            f"An annotation of {cls.__name__} cannot be evaluated: {error}. Names in it must be "
-            "known when the class is made, and not only under TYPE_CHECKING."
-        ) from error
-    for name, hint in hints.items():
+    hints = {}
+    for name, annotation in own.items():
+        body = {"__annotations__": {name: annotation}, "__module__": cls.__module__}
+        holder = type("holder", (), body)
+        try:
+            hint = typing.get_type_hints(holder, localns=dict(names), include_extras=True)[name]
+        except (NameError, TypeError, SyntaxError, AttributeError) as error:
+            raise ConfigError(
+                f"Field {name!r} of {cls.__name__} has an annotation that cannot be evaluated: "
+                f"{error}. Names in it must be known when the class is made, and not only under "
+                "TYPE_CHECKING. A class stands below those that it needs; tasks cannot need each "
+                "other in a circle."
+            ) from error
+        hints[name] = hint
         if hint is dataclasses.InitVar or isinstance(hint, dataclasses.InitVar):
             raise ConfigError(
                 f"Field {name!r} of {cls.__name__} is an InitVar; all that makes a task is a field."
@@ -179,6 +186,7 @@ def _argument(
         return Argument(name, is_run=True)
     inputs = [field.name for field in fields.values() if field.holds_tasks]
     if name in inputs:
+        _check_type(where, name, type_, fields[name])
         return Argument(name, is_lazy=_is_lazy(type_) and isinstance(fields[name].kind, ListKind))
     if name in fields:
         raise ConfigError(
@@ -189,6 +197,21 @@ def _argument(
         f"{where} has the argument {name!r}, which is no input of {where.removesuffix('.run')}."
         f"{hint}"
     )
+
+
+def _check_type(where: str, name: str, type_: Any, field: Field) -> None:
+    """Refuses an argument of a type that the result it gets cannot have; says nothing in doubt."""
+    kind = field.kind
+    if not isinstance(kind, InputKind):
+        return
+    is_any_task = kind.type.__base__ is Input  # Task[T] or Part[T], and no class of tasks
+    result = kind.result if is_any_task else getattr(field.annotation, "result_type", Any)
+    found, wanted = typing.get_origin(result) or result, typing.get_origin(type_) or type_
+    if found in _PLAIN and wanted in _PLAIN and not fits(found, wanted):
+        raise ConfigError(
+            f"{where} has the argument {name!r} of type {shown(type_)}, and the result of "
+            f"{kind.name} is {shown(result)}."
+        )
 
 
 def _argument_types(function: Any) -> dict[str, Any]:

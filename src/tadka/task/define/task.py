@@ -6,7 +6,7 @@ import pkgutil
 import typing
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import MISSING, FrozenInstanceError
-from types import MappingProxyType
+from types import MappingProxyType, NoneType
 from typing import Any, ClassVar, Literal, Never, Self, TypeVar, dataclass_transform
 
 from tadka.core.error import ConfigError
@@ -31,7 +31,7 @@ from tadka.task.define.frozen import (
     record,
     replaced,
 )
-from tadka.task.define.result import closed, result_of
+from tadka.task.define.result import closed, result_of, shown
 from tadka.task.output.codec import codec_of
 from tadka.task.output.out import Check, Out, checks_of
 
@@ -41,6 +41,7 @@ _LONGEST_REPR = 160  # letters
 # They stand above this module, which knows no store, and are needed by few who need tasks.
 _EXPLAIN = "tadka.task.plan:explain"
 _DEFAULTS = "tadka.task.settings:defaults_of"
+_WITHOUT_ROWS = (bool, int, float, str, bytes, NoneType)
 # Attributes of a class that say nothing about how its result is made, or that keys have anyway.
 _NOT_CODE = frozenset(
     (
@@ -150,6 +151,8 @@ class Task(Input[T_co]):
         cls._arguments = () if cls._is_abstract else read_arguments(cls, cls.fields)
         if not cls._is_abstract:
             _check_formats(cls)
+        for one in cls.checks:
+            _check_check(cls, one.name)
         cls.__not_code__ = _NOT_CODE | cls.fields.keys()
         cls._path = path_of(cls)
         cls._head = record(b"str", cls._path.encode())
@@ -482,11 +485,29 @@ def set_settings(settings: Callable[[type[Task[Any]]], Mapping[str, Any]] | None
 
 def _check_formats(cls: type[Task[Any]]) -> None:
     for name, out in cls.outs.items():
+        type_ = type_of_output(cls, name)
+        place = f"{cls.__name__}.out[{name!r}]" if name else f"{cls.__name__}.out"
         try:
-            codec_of(out, type_of_output(cls, name))
+            codec_of(out, type_)
         except ConfigError as error:
-            place = f"{cls.__name__}.out[{name!r}]" if name else f"{cls.__name__}.out"
             raise ConfigError(f"{place}: {error}") from error
+        if out.min_rows and type_ in _WITHOUT_ROWS:
+            raise ConfigError(
+                f"{place} declares min_rows={out.min_rows}, and {shown(type_)} has no rows; "
+                "frames, lists, dicts and arrays have."
+            )
+
+
+def _check_check(cls: type[Task[Any]], name: str) -> None:
+    """Refuses a check that cannot be called with the result."""
+    is_method = inspect.isfunction(inspect.getattr_static(cls, name))
+    try:
+        inspect.signature(getattr(cls, name)).bind(*([None] * (1 + is_method)))
+    except TypeError:
+        raise ConfigError(
+            f"Check {cls.__name__}.{name} must have one argument, the result: "
+            f"def {name}(self, value) -> bool."
+        ) from None
 
 
 def _misuse(cls: type[Task[Any]], args: tuple[Any, ...]) -> ConfigError:

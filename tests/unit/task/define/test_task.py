@@ -7,7 +7,7 @@ import pickle
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import FrozenInstanceError
 from pathlib import Path
 from typing import Any, ClassVar, Generic, TypedDict, TypeVar
@@ -422,6 +422,15 @@ class TestResultType:
             Takes(rows=Numbers())  # type: ignore[arg-type]
 
 
+TYPED = """
+class A(Task[int]):
+    x: field
+
+    def run(self, x: "{argument}") -> int:
+        return 1
+"""
+
+
 class TestClass:
     def test_run_tells_what_it_takes(self) -> None:
         parts, run = arguments_of(Total)
@@ -441,6 +450,73 @@ class TestClass:
         assert ["is_small"] == [one.name for one in Checked.checks]
         assert [""] == list(Checked.outs)
         assert ["weights", "report"] == list(Train.outs)
+
+    def test_a_check_gets_the_result(self) -> None:
+        class Fine(Task[int]):
+            @check
+            def is_small(self, value: int, limit: int = 5) -> bool:
+                return value < limit
+
+            def run(self) -> int:
+                return 1
+
+        assert ["is_small"] == [one.name for one in Fine.checks]
+        with pytest.raises(ConfigError, match=r"Check A.is_small must have one argument"):
+
+            class A(Task[int]):
+                @check
+                def is_small(self) -> bool:
+                    return True
+
+    @pytest.mark.parametrize("type_", [int, str, None, bool])
+    def test_rows_are_declared_of_what_has_some(self, type_: Any) -> None:
+        with pytest.raises(ConfigError, match=r"A.out declares min_rows=1, and .* has no rows"):
+
+            class A(Task[type_]):
+                out = Out(min_rows=1)
+
+                def run(self) -> Any:
+                    return None
+
+    @pytest.mark.parametrize(
+        ("field", "argument"),
+        [
+            (Task[int], "str"),
+            (Task[list[int]], "dict[str, int]"),
+            (Part[str], "int"),
+            (Link, "list[int]"),
+            (Task[float], "int"),
+        ],
+    )
+    def test_an_argument_has_the_type_of_its_result(self, field: Any, argument: str) -> None:
+        with pytest.raises(ConfigError, match=r"A.run has the argument 'x' of type .* and the res"):
+            exec(TYPED.format(argument=argument), {"Task": Task, "field": field})
+
+    @pytest.mark.parametrize(
+        ("field", "argument"),
+        [
+            (Task[int], "float"),
+            (Task[int], "int | None"),
+            (Task[int], "Any"),
+            (Task[Any], "str"),
+            (Task[int], "object"),
+            (Link, "int"),
+            (Link | None, "int | None"),
+            (list[Link], "list[int]"),
+            (list[Link], "Iterator[int]"),
+            (dict[str, Link], "Mapping[str, int]"),
+            (Task[list[int]], "Sequence[int]"),
+            (Task[dict[str, int]], "Nowhere"),
+            (Limited[float], "list[float]"),
+        ],
+    )
+    def test_in_doubt_an_argument_may_have_any_type(self, field: Any, argument: str) -> None:
+        names = {"Task": Task, "field": field, "Any": Any, "Iterator": Iterator}
+        names |= {"Sequence": Sequence, "Mapping": Mapping}
+
+        exec(TYPED.format(argument=argument), names)
+
+        assert "A" in names
 
     def test_an_abstract_class_makes_no_task(self) -> None:
         class Base(Task[int]):
@@ -598,7 +674,7 @@ class TestClass:
         assert 2 == A().run()
 
     def test_an_annotation_that_nobody_knows_is_refused(self) -> None:
-        with pytest.raises(ConfigError, match="An annotation of A cannot be evaluated: name 'Nope"):
+        with pytest.raises(ConfigError, match=r"'x' of A has .*: name 'Nope.* in a circle"):
 
             class A(Task[int]):
                 x: "Nope"  # type: ignore[name-defined] # noqa: F821
