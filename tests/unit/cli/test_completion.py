@@ -1,5 +1,6 @@
 import os
 import pty
+import select
 import shutil
 import subprocess
 import sys
@@ -275,19 +276,36 @@ def environment_in(home: Path) -> dict[str, str]:
     }
 
 
-def completed(words: list[str], line: str, folder: Path) -> str:
-    """A line as a shell has it after a tab: it is typed behind `printf` and sent off."""
+def completed(words: list[str], line: str, folder: Path, last: str) -> str:
+    """A line as a shell has it after a tab: it is typed behind `printf` and sent off.
+
+    Args:
+        words: Of the shell.
+        line: As typed.
+        folder: Where the shell runs.
+        last: The word that the tab is to give; nothing is typed until it is shown, because shells
+            drop what is typed while they complete.
+    """
     environment = environment_in(folder)
     process, terminal = pty.fork()
     if process == 0:
         os.chdir(folder)
         os.execvpe(words[0], words, environment)
     shown = b""
+
+    def read_until(text: str, seconds: float) -> None:
+        nonlocal shown
+        end = time.monotonic() + seconds
+        while text.encode() not in shown and (left := end - time.monotonic()) > 0:
+            if select.select([terminal], [], [], left)[0]:
+                shown += os.read(terminal, 1 << 16)
+
     try:
-        os.write(terminal, f"{line}\t\x01printf '[%s]' \x05 '' END; exit\n".encode())
-        end = time.monotonic() + 60
-        while b"[END]" not in shown and time.monotonic() < end:
-            shown += os.read(terminal, 1 << 16)
+        read_until("READY", 60)
+        os.write(terminal, f"{line}\t".encode())
+        read_until(last.rpartition(" ")[2], 20)
+        os.write(terminal, b"\x01printf '[%s]' \x05 '' END; exit\n")
+        read_until("[END]", 60)
     except OSError:  # by which Linux says that it has ended
         pass
     finally:
@@ -302,12 +320,12 @@ def words_of(shown: str) -> list[str]:
 
 BASH = """
 eval "$(tadka completion bash)"
-PS1=; bind 'set enable-bracketed-paste off'
+PS1=READY; bind 'set enable-bracketed-paste off'
 """
 ZSH = """
 autoload -Uz compinit && compinit -u
 eval "$(tadka completion zsh)"
-PS1=; unsetopt zle_bracketed_paste prompt_cr prompt_sp; bindkey -e
+PS1=READY; unsetopt zle_bracketed_paste prompt_cr prompt_sp; bindkey -e
 """
 CASES = [
     ("tadka datas", ["tadka", "dataset"]),
@@ -337,7 +355,7 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.mark.parametrize(("line", "expected"), CASES)
 def test_bash_completes(home: Path, line: str, expected: list[str]) -> None:
-    shown = completed(["bash", "--rcfile", "rc", "-i"], line, home)
+    shown = completed(["bash", "--rcfile", "rc", "-i"], line, home, expected[-1])
 
     assert expected == words_of(shown)
 
@@ -345,7 +363,7 @@ def test_bash_completes(home: Path, line: str, expected: list[str]) -> None:
 @pytest.mark.needs_shells
 @pytest.mark.parametrize(("line", "expected"), CASES)
 def test_zsh_completes(home: Path, line: str, expected: list[str]) -> None:
-    shown = completed(["zsh", "-d", "-i"], line, home)
+    shown = completed(["zsh", "-d", "-i"], line, home, expected[-1])
 
     assert expected == words_of(shown)
 

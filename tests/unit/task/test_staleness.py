@@ -513,3 +513,45 @@ def test_tasks_of_the_program_itself(tmp_path: Path) -> None:
     assert 1 == run(SCRIPT.replace("return x + 1", "return x + 1  # one more"))
     assert 2 == run(SCRIPT.replace("x + 1", "x + 2"))
     assert "2 2 3" == (tmp_path / "value.txt").read_text().strip()
+
+
+FRAMES_AND_A_FILE = """
+import warnings
+import pandas as pd
+from tadka.task import Task, build
+
+df = pd.DataFrame({"a": [VALUE]}, index=["x"])
+when = pd.Timestamp("2026-01-0VALUE")
+handle = open(__file__)
+
+class Reads(Task[int]):
+    def run(self) -> int:
+        print("ran")
+        return int(df["a"].sum()) + when.day
+
+class Opaque(Task[int]):
+    def run(self) -> int:
+        return handle.fileno() * 0
+
+with warnings.catch_warnings(record=True) as told:
+    warnings.simplefilter("always")
+    print("value", build(Reads(), workspace="work"))
+    assert not told, [str(one.message) for one in told]
+    build(Opaque(), workspace="work")
+print("told", *[str(one.message) for one in told])
+handle.close()
+"""
+
+
+def test_frames_of_a_module_count_and_what_cannot_be_looked_into_is_told(tmp_path: Path) -> None:
+    found = []
+    for value in ("1", "1", "2"):
+        (tmp_path / "cells.py").write_text(FRAMES_AND_A_FILE.replace("VALUE", value))
+        done = subprocess.run(
+            [sys.executable, "cells.py"], cwd=tmp_path, capture_output=True, text=True, check=False
+        )
+        assert 0 == done.returncode, done.stderr
+        found.append((done.stdout.count("ran"), "value 2" in done.stdout, "value 4" in done.stdout))
+        assert "Opaque uses cells.handle" in done.stdout.replace("__main__", "cells")
+
+    assert [(1, True, False), (0, True, False), (1, False, True)] == found

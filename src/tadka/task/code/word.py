@@ -1,6 +1,8 @@
 """A word for any value that code reads: equal for equal values, in every process."""
 
 import datetime as dt
+import hashlib
+import pickle
 import sys
 from collections import defaultdict, deque
 from collections.abc import Callable, Container, Iterable, Mapping
@@ -42,6 +44,8 @@ _BY_REPR = frozenset(
         "zoneinfo.ZoneInfo",
     )
 )
+# Their objects are data, and a pickle holds all of it.
+_DATA = frozenset({"pandas", "polars", "pyarrow"})
 # Neither data nor code: a log, a type that is only spoken of.
 _INERT = frozenset({"logging", "typing", "types", "typing_extensions"})
 _DESCRIPTORS = (MemberDescriptorType, GetSetDescriptorType)
@@ -349,6 +353,11 @@ class Words:
             try:
                 return f"{name} {digest(value)}"
             except ConfigError:  # an array of such objects
+                return self._opaque(value)
+        if kind.__module__.partition(".")[0] in _DATA:
+            try:
+                return f"{name} {hashlib.sha256(pickle.dumps(value, protocol=5)).hexdigest()}"
+            except Exception:  # noqa: BLE001 - whatever a class that cannot be pickled says
                 return self._opaque(value)
         return self._opaque(value)
 

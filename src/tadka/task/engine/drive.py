@@ -115,6 +115,7 @@ class Build:
         self._classes: set[type] = set()
         self._paths: dict[str, tuple[Task[Any], str]] = {}  # said by classes, and whose they are
         self._calls: dict[str, deque[list[tuple[Task[Any], str]]]] = {}  # to be checked, by key
+        self._blind: set[type] = set()  # classes with code that could not be looked into
         self._is_stopping = False
         self._is_first_build: bool | None = None  # of the workspace; None until it matters
         self._executor: Executor = Inline(store)
@@ -276,10 +277,14 @@ class Build:
             return
         task = work.task
         try:
-            parts = parts_of(task, self._codes.of(type(task)), self._contents(work))
+            code = self._codes.of(type(task))
+            parts = parts_of(task, code, self._contents(work))
         except Exception as error:  # noqa: BLE001 - `fingerprint` is the user's
             self._fail(work, f"{type(error).__name__}: {error}")
             return
+        if code.opaque and type(task) not in self._blind:
+            self._blind.add(type(task))
+            _warn_of_opaque(type(task), code.opaque)
         found = find(task, parts, self._store, self._on_code_change)
         work.key = found.key
         if found.entry is None or work.is_forced:
@@ -635,6 +640,16 @@ def _task_of(item: Any) -> Task[Any]:
         hint = " Make one: give its fields." if isinstance(item, type) else ""
         raise ConfigError(f"build takes tasks, and was given {item!r}.{hint}")
     return whole_of(item)
+
+
+def _warn_of_opaque(cls: type[Task[Any]], names: Sequence[str]) -> None:
+    several = len(names) > 1
+    warnings.warn(
+        f"{cls.__name__} uses {', '.join(names)}, which cannot be looked into: "
+        f"{'other values of them make' if several else 'another value of it makes'} no new result. "
+        "Hand it over as a field, or name in `code_files` or `fingerprint` what it is made from.",
+        stacklevel=2,
+    )
 
 
 def _asks(cls: type[Task[Any]]) -> bool:

@@ -26,6 +26,7 @@ _DEFAULTS: Mapping[str, str] = {
     "frame": "parquet",
     "list": "json",
     "dict": "json",
+    "scalar": "json",
     "str": "txt",
     "array": "npy",
     "arrays": "npz",
@@ -266,8 +267,8 @@ def codec_of(out: Out, type_: Any = Any) -> Codec:
 
     Returns:
         By the declared format, else the one of the path's suffix, else by the type: frames as
-        parquet, lists and dicts of plain values as json, str as txt, arrays as npy, bytes as they
-        are, everything else by pickle.
+        parquet, lists and dicts of plain values and numbers as json, str as txt, arrays as npy,
+        bytes as they are, everything else by pickle.
 
     Raises:
         ConfigError: The format cannot hold the type, or a setting does not go with the format.

@@ -8,7 +8,6 @@ import textwrap
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from multiprocessing.connection import Client
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +21,7 @@ from tadka.task.engine.drive import Build
 from tadka.task.engine.job import Job, Outcome, Ready, seed_of
 from tadka.task.engine.perform import value_of
 from tadka.task.engine.report import BuildError, Report
+from tadka.task.engine.serve import _connected
 from tadka.task.engine.tokens import Capacity
 from tadka.task.engine.workers import Workers
 from tadka.task.settings import Settings, use
@@ -301,7 +301,7 @@ class TestProcesses:
     def test_a_process_that_ended_before_it_was_heard(self, room: Room) -> None:
         assert [0] == room.values(Number())
         assert room.workers._address is not None
-        with Client(str(room.workers._address), "AF_UNIX") as connection:
+        with _connected(room.workers._address) as connection:
             connection.send_bytes(pickle.dumps(99))  # of no worker that is left
 
             assert [1, 2] == room.values(Number(value=1), Number(value=2))

@@ -53,7 +53,7 @@ class Report(TypedDict):
         (Optional[str], ".pkl"),  # noqa: UP045 - users write it
         (pd.Series, ".pkl"),
         (Fit, ".pkl"),
-        (int, ".pkl"),
+        (int, ".json"),
         (set, ".pkl"),
         (Any, ".pkl"),
         (Iterator[int], ".pkl"),
