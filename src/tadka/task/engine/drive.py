@@ -13,6 +13,7 @@ import time
 import warnings
 from collections import deque
 from collections.abc import Iterable, Sequence
+from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any
 
 from tadka.core.error import ConfigError, DataError
@@ -259,10 +260,15 @@ class Build:
         ready = self._works.ready
         while self._later and self._later[0][0] <= time.monotonic():
             ready.append(heapq.heappop(self._later)[2])
-        while ready and self._num_pending < _MOST_PENDING:
-            work = ready.popleft()
-            if not work.is_hopeless and not work.is_done:
-                self._look_at(work)
+        with ExitStack() as stack:
+            is_reading = False
+            while ready and self._num_pending < _MOST_PENDING:
+                work = ready.popleft()
+                if not work.is_hopeless and not work.is_done:
+                    self._look_at(work)
+                if not is_reading and work.status == "hit":  # more of them are likely to follow
+                    is_reading = True
+                    stack.enter_context(self._store.index.reading())
 
     def _look_at(self, work: Work) -> None:
         if work.is_checking:

@@ -6,6 +6,7 @@ for many machines, and JSON objects beside the results in an object store.
 """
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
 from typing import Any, Protocol
 from urllib.parse import urlsplit
 
@@ -24,6 +25,9 @@ class Index(Protocol):
 
     def find(self, key: str) -> Entry | None:
         """The entry of a key; None where there is none."""
+
+    def reading(self) -> AbstractContextManager[None]:
+        """A block in which this thread may see rows as they were at its beginning: many `find`s."""
 
     def newest(self, task_id: str) -> Entry | None:
         """The entry of a task that was made last; None where there is none."""

@@ -15,6 +15,7 @@ import secrets
 import time
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from typing import Any, TypeVar
 
@@ -61,6 +62,10 @@ class ObjectIndex:
         """
         found = self._json(f"entries/{key}.json")
         return None if found is None else self._entry(key, found)
+
+    def reading(self) -> AbstractContextManager[None]:
+        """A block of many `find`s; each sees the rows of its moment."""
+        return nullcontext()
 
     def newest(self, task_id: str) -> Entry | None:
         """The entry of a task that was made last; None where there is none.

@@ -4,7 +4,7 @@ import json
 import os
 import string
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import replace
 from typing import Any, TypeVar
 
@@ -113,6 +113,10 @@ class SqlIndex:
         """
         rows = self._rows(_FIND + "WHERE key=:key", key=key)
         return self._entry(rows[0]) if rows else None
+
+    def reading(self) -> AbstractContextManager[None]:
+        """A block of many `find`s; each sees the rows of its moment."""
+        return nullcontext()
 
     def newest(self, task_id: str) -> Entry | None:
         """The entry of a task that was made last; None where there is none.

@@ -101,6 +101,21 @@ class SqliteIndex:
         except _ERRORS as error:
             raise self._reason(error) from error
 
+    @contextmanager
+    def reading(self) -> Iterator[None]:
+        """A block of many `find`s in this thread, which see the rows of one moment.
+
+        SQLite takes its locks once, which is a third of the time of a `find`.
+        """
+        connection = self._connection()
+        with self._errors():
+            connection.execute("BEGIN")
+        try:
+            yield
+        finally:
+            if connection.in_transaction:
+                connection.execute("COMMIT")
+
     def newest(self, task_id: str) -> Entry | None:
         """The entry of a task that was made last; None where there is none.
 
@@ -405,6 +420,8 @@ class SqliteIndex:
     def _transaction(self) -> Iterator[sqlite3.Connection]:
         with self._errors():
             connection = self._connection()
+            if connection.in_transaction:  # of `reading`
+                connection.execute("COMMIT")
             connection.execute("BEGIN IMMEDIATE")
             try:
                 yield connection

@@ -3,8 +3,10 @@
 import hashlib
 import json
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import MISSING, dataclass, field, fields
+from typing import Any, TypeVar
+
+R = TypeVar("R")
 
 
 @dataclass(frozen=True)
@@ -303,8 +305,26 @@ def entry_of(row: Columns, parts: Mapping[str, Any]) -> Entry:
     """
     key, task, task_id, run, created_at, text = row
     body = _DECODE(text)[0]
-    outputs = tuple([Output(**output) for output in body.pop("outputs")])
-    return Entry(key, task, task_id, parts, run=run, created_at=created_at, outputs=outputs, **body)
+    body["outputs"] = tuple([_filled(Output, _OUTPUT_DEFAULTS, one) for one in body["outputs"]])
+    body |= {"key": key, "task": task, "task_id": task_id, "run": run, "created_at": created_at}
+    body["parts"] = parts
+    return _filled(Entry, _ENTRY_DEFAULTS, body)
+
+
+def _filled(cls: type[R], defaults: Mapping[str, Any], values: Mapping[str, Any]) -> R:
+    """A row with these values. `__init__` of a frozen dataclass takes longer than to find it."""
+    made = object.__new__(cls)
+    made.__dict__.update(defaults)
+    made.__dict__.update(values)
+    return made
+
+
+def _defaults_of(cls: type) -> dict[str, Any]:
+    return {f.name: f.default for f in fields(cls) if f.default is not MISSING}
+
+
+_OUTPUT_DEFAULTS = {**_defaults_of(Output), "description": {}}
+_ENTRY_DEFAULTS = _defaults_of(Entry)
 
 
 def parts_of(text: str, detail: Callable[[str], str]) -> dict[str, Any]:
