@@ -138,7 +138,7 @@ class Trial:
     def _check(self, entry: Any) -> None:
         """Are the bytes of a row those that it names? By nothing of tadka's but the row."""
         for output in entry.outputs:
-            paths = list(self.workspace.glob(f"objects/??/{output.content}*"))
+            paths = list(self.workspace.glob(f"objects/?/{output.content}*"))
             if len(paths) != 1:
                 self._count("corrupt_hits", entry.task, 0, f"a row with {len(paths)} objects")
             elif not output.is_folder:
