@@ -12,6 +12,7 @@ import socket
 import sys
 import threading
 import traceback
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -199,12 +200,22 @@ def _answer(number: int, data: bytes, store: Store, log: TextIO) -> bytes:
         assert isinstance(job, Job)
     except Exception as error:  # noqa: BLE001 - it runs modules and methods of the user
         return encode(_failed(number, "A worker process cannot load the task", error))
-    outcome = perform(job, store, log=log)
+    with _alone(job.key, store):
+        outcome = perform(job, store, log=log)
     try:
         return encode(outcome)
     except Exception as error:  # noqa: BLE001 - the same
         store.discard(outcome.outputs)
         return encode(_failed(number, "What the task logged or needs cannot be pickled", error))
+
+
+def _alone(key: str, store: Store) -> AbstractContextManager[object]:
+    """One body at a time of a key.
+
+    The lock of a result is its build's. When that is killed the kernel frees it a moment before it
+    ends the workers, and another build may begin. So workers have a lock of their own for a body.
+    """
+    return nullcontext() if store.is_remote else store.locks.held(key[::-1])
 
 
 def _failed(number: int, what: str, error: Exception) -> Outcome:

@@ -298,6 +298,15 @@ class TestProcesses:
         assert "No worker process can be started for Number" in outcome.error.message
         room.workers.close()
 
+    def test_a_body_waits_for_one_of_a_build_that_was_killed(self, room: Room) -> None:
+        task = Number(value=3)
+        with room.store.locks.held(task.id[::-1]):  # as the worker of such a build has it
+            room.submit(task)
+            assert [] == room.workers.wait(0.3)
+        (outcome,) = room.outcomes(1)
+
+        assert 3 == room.value(task, outcome)
+
     def test_a_process_that_ended_before_it_was_heard(self, room: Room) -> None:
         assert [0] == room.values(Number())
         assert room.workers._address is not None
