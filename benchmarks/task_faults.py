@@ -179,6 +179,7 @@ class Trial:
         pid = victim.process.pid
         self.note("killing", kind, number, pid)
         victim.end()
+        self.note("killed", kind, number, pid)
         makers.remove(victim)
         self.counts["kills"] += 1
         self.stages[kind][self._stage(kind, number)] += 1

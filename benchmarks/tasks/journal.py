@@ -15,7 +15,7 @@ MAKER = "BENCH_MAKER"
 
 
 def tell(event: str, label: str, maker: str | None = None) -> None:
-    """Append an event: "start" and "end" of a body, "done" of a build, "killing" before it."""
+    """Append an event: "start" and "end" of a body, "done" of a build, "killing" and "killed"."""
     maker = maker or os.environ[MAKER]
     line = f"{label} {event} {maker} {os.getpid()} {time.monotonic_ns()}\n"
     journal = os.open(os.environ[PATH], os.O_WRONLY | os.O_APPEND | os.O_CREAT)
@@ -51,19 +51,24 @@ def num_doubles(found: list[tuple[str, str]]) -> int:
 
     A result is being made from the start of its body until the build that wanted it is done, or is
     killed. Where a body goes on after its build was killed and another has begun, that is one, too.
+    A body may still begin between the word that a build is to be killed and its end.
     """
     making: set[str] = set()
-    killed: set[str] = set()
+    dying: set[str] = set()
+    dead: set[str] = set()
     num, is_there = 0, False
     for event, maker in found:
         if event == "start":
-            num += is_there or bool(making - {maker}) or maker in killed
-            making.add(maker)
+            num += is_there or bool(making - {maker}) or maker in dead
+            if maker not in dying:
+                making.add(maker)
         elif event == "end":
-            num += maker in killed and bool(making)
+            num += maker in dying and bool(making)
         elif event == "killing":
             making.discard(maker)
-            killed.add(maker)
+            dying.add(maker)
+        elif event == "killed":
+            dead.add(maker)
         elif event in ("done", "stored"):
             making.discard(maker)
             is_there = True
