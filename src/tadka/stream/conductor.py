@@ -15,17 +15,17 @@ from typing import Any
 import zmq
 
 from tadka.core.error import ConfigError, LaunchError, NotFound, StageError
-from tadka.core.hashing import digest
 from tadka.core.progress import Mode, Progress, ProgressRow
 from tadka.launch.launcher import Exit, ProcessSpec
 from tadka.launch.local import LocalLauncher, LocalProcess
 from tadka.launch.memory import available_bytes
 from tadka.stream.arena import Arena
-from tadka.stream.checkpoint import Checkpoint, find_checkpoint
+from tadka.stream.begin import begin
+from tadka.stream.checkpoint import find_checkpoint
 from tadka.stream.config import CurveKeys, TransferConfig
 from tadka.stream.counters import Counters
 from tadka.stream.link import LinkOrder, authenticate, pack_identity, unpack_identity
-from tadka.stream.plan import Plan, Source
+from tadka.stream.plan import Source
 from tadka.stream.rank import RankOrder, environment, run_rank
 from tadka.stream.report import Report, StageReport, find_bottleneck
 from tadka.stream.sink import Sink
@@ -39,7 +39,6 @@ _SAMPLE_S = 0.25
 _CHECK_S = 0.1
 _FAREWELL_S = 2.0
 _INTERRUPT_S = 1.5
-_SINK_LANES = 4
 _LEAST_SHARED_BYTES = 64 << 20
 _ARENA_FACTOR = 2  # memory that is credited but still looked into has room, too
 _MOST_SAMPLES = 2000
@@ -71,12 +70,10 @@ class Conductor:
         self._sink = end if isinstance(end, Sink) else None
         self._check_share = check_share
         self._progress = Progress(progress)
-        name = self._train.name if self._train else "write"
-        default = f"runs/{name}-{digest([list(source.uris), source.batch_rows, source.seed])[:8]}"
-        self._directory = Path(directory or default).absolute()
-        self._checkpoint = self._find_checkpoint(resume)
-        self._plan = self._make_plan(source)
-        self._is_resumed = bool(resume)
+        self._begin = begin(source, stages, end, directory, resume)
+        self._directory = self._begin.directory
+        self._checkpoint = self._begin.checkpoint
+        self._plan = self._begin.plan
         self._config = self._choose_transport(config)
 
         num_ranks = self._train.ranks if self._train else 0
@@ -106,27 +103,6 @@ class Conductor:
         self._is_interrupted = False
 
     # -- before anything starts ---------------------------------------------------------------
-
-    def _find_checkpoint(self, resume: bool | str | Path | None) -> Checkpoint | None:
-        if not resume or self._train is None:
-            return None
-        checkpoint = find_checkpoint(self._directory if resume is True else resume)
-        if checkpoint.position.epoch >= self._train.epochs:
-            raise ConfigError(
-                f"Checkpoint {str(checkpoint.path)!r} has {checkpoint.position.epoch} epochs "
-                f"behind it, and Train has epochs={self._train.epochs}. Ask for more epochs."
-            )
-        return checkpoint
-
-    def _make_plan(self, source: Source) -> Plan:
-        if self._checkpoint is not None:
-            plan = Plan.make(source, self._checkpoint.plan["lanes"])
-            self._checkpoint.check_plan(plan)
-            return plan
-        if self._sink is not None:
-            # Parts are named by plan: it must not depend on how many replicas there are.
-            return Plan.make(source, _SINK_LANES)
-        return Plan.make(source, max(stage.resources.replicas for stage in self._stages))
 
     def _choose_transport(self, config: TransferConfig) -> TransferConfig:
         if config.curve:
@@ -159,7 +135,7 @@ class Conductor:
         """Start, carry on to the end, clean up whatever happens."""
         done_chunks: list[int] = []
         if self._sink is not None:
-            done_chunks = self._sink.prepare(self._plan.hash, is_resumed=self._is_resumed)
+            done_chunks = self._sink.prepare(self._plan.hash, is_resumed=self._begin.is_resumed)
         self._transfer = Transfer(
             num_lanes=self._plan.num_lanes,
             num_replicas=[stage.resources.replicas for stage in self._stages],

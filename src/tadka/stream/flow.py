@@ -1,18 +1,19 @@
 """What a user writes: ``read(...) | Stage(...) | Train(...)`` and ``... | write(...)``."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
-from tadka.core.error import ConfigError, StageError
+from tadka.core.error import ConfigError
 from tadka.core.progress import Mode
+from tadka.stream.begin import begin
 from tadka.stream.codec import Batch
 from tadka.stream.conductor import Conductor
 from tadka.stream.config import TransferConfig
-from tadka.stream.function import Function, UserError, cause_of
-from tadka.stream.plan import BatchFormat, ChunkReader, Plan, Source
+from tadka.stream.here import Line, run_here
+from tadka.stream.plan import BatchFormat, Plan, Source
 from tadka.stream.report import Report
 from tadka.stream.sink import Sink
 from tadka.stream.stage import Stage, Train
@@ -53,7 +54,7 @@ class Flow:
     def run(
         self,
         *,
-        on: Literal["local"] = "local",
+        on: Literal["local", "here"] = "local",
         directory: str | Path | None = None,
         resume: bool | str | Path | None = None,
         progress: Mode = "auto",
@@ -63,7 +64,9 @@ class Flow:
         """Run the flow to its end.
 
         Args:
-            on: Where; ``local`` is processes on this machine.
+            on: Where; ``local`` is processes on this machine, ``here`` the calling process alone,
+                for a debugger or a small table: the same batches in the same order as with
+                one process a stage, and no memory limits.
             directory: Where checkpoints and dead letters go; ``runs/NAME-HASH`` unless given.
             resume: True goes on from the latest checkpoint of `directory` (or with the missing
                 parts of a sink); a path names a run's directory or a single checkpoint.
@@ -84,8 +87,8 @@ class Flow:
             KeyboardInterrupt: Ctrl-C; the state is saved where `run.restore` or `run.save`
                 was called.
         """
-        if on != "local":
-            raise ConfigError(f"run(on={on!r}) is not known; only 'local' is, so far.")
+        if on not in ("local", "here"):
+            raise ConfigError(f"run(on={on!r}) is not known; it must be 'local' or 'here'.")
         if self.end is None:
             raise ConfigError(
                 "The flow has no end, so nothing would happen to its rows. "
@@ -93,6 +96,10 @@ class Flow:
             )
         if not 0 <= check <= 1:
             raise ConfigError(f"run(check={check!r}) must be a share between 0 and 1.")
+        if on == "here":
+            return run_here(
+                begin(self.source, self.stages, self.end, directory, resume), self.stages, self.end
+            )
         config = transfer or TransferConfig()
         conductor = Conductor(
             source=self.source,
@@ -116,37 +123,11 @@ class Flow:
         Raises:
             StageError: A stage's function raised; the cause is its own exception.
         """
-        plan = Plan.make(self.source, self._num_lanes())
-        functions = [Function(stage.function, stage.name, stage.init) for stage in self.stages]
-        try:
-            return list(islice(self._batches(plan, functions), num_batches))
-        except UserError as error:
-            cause = cause_of(error)
-            raise StageError(
-                f"A stage of the flow failed: {type(cause).__name__}: {cause}"
-            ) from cause
-        finally:
-            for function in functions:
-                function.close()
-
-    def _batches(self, plan: Plan, functions: list[Function]) -> Iterator[Batch]:
-        reader = ChunkReader(plan)
-        for chunk in range(len(plan.chunks(0))):
-            batches: Iterator[Batch] = reader.batches(0, chunk)
-            for stage, function in enumerate(functions):
-                batches = _through(function, batches, (self.source.seed, 0, chunk), stage)
-            yield from batches
-
-    def _num_lanes(self) -> int:
-        return max((stage.resources.replicas for stage in self.stages), default=1)
-
-
-def _through(
-    function: Function, batches: Iterator[Batch], chunk: tuple[int, ...], stage: int
-) -> Iterator[Batch]:
-    """One stage's batches for a chunk, with the random numbers that a run would draw."""
-    for index, batch in enumerate(batches):
-        yield from function(batch, (*chunk, index, stage))
+        lanes = max((stage.resources.replicas for stage in self.stages), default=1)
+        with Line(Plan.make(self.source, lanes), self.stages) as line:
+            chunks = range(len(line.plan.chunks(0)))
+            batches = (batch for chunk in chunks for batch in line.batches(0, chunk))
+            return list(islice(batches, num_batches))
 
 
 class HasFiles(Protocol):

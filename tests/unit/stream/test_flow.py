@@ -129,7 +129,7 @@ def test_flow_without_an_end_is_not_run(rows: str) -> None:
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        ({"on": "mars"}, r"^run\(on='mars'\) is not known; only 'local' is"),
+        ({"on": "mars"}, r"^run\(on='mars'\) is not known; it must be 'local' or 'here'"),
         ({"check": 1.5}, r"^run\(check=1\.5\) must be a share between 0 and 1\."),
         ({"check": -1}, r"^run\(check=-1\) must be a share between 0 and 1\."),
         ({"check": float("nan")}, r"^run\(check=nan\) must be a share"),
