@@ -1,0 +1,1 @@
+"""Models: five functions each, on top of streams."""
