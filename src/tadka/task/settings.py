@@ -10,12 +10,12 @@ A file `tadka.toml` or `tadka.yaml` in the working directory, or the one that TA
     window = 14
 
 A value of a field is taken from the call, else from here, else from the class. Sections of base
-classes are inherited. `${NAME}` is an environment variable, `$${NAME}` the text itself.
+classes are inherited. `${NAME}` is an environment variable, `${NAME:-other}` one with a default,
+`$${NAME}` the text itself.
 """
 
 import datetime as dt
 import os
-import re
 import sys
 import tomllib
 from collections.abc import Callable, Iterator, Mapping
@@ -27,6 +27,7 @@ from weakref import WeakKeyDictionary
 
 from tadka.core.error import ConfigError, NotFound
 from tadka.core.extra import require
+from tadka.core.variable import expand_variables
 from tadka.task.define.declaration import closest
 from tadka.task.define.field import Field
 from tadka.task.define.frozen import path_of
@@ -39,8 +40,6 @@ FILE = "TADKA_SETTINGS"
 WORKSPACE = "TADKA_WORKSPACE"
 _NAMES = ("tadka.toml", "tadka.yaml", "tadka.yml")
 _HERE = "workspace"
-_VARIABLE = re.compile(r"\$(\$\{)|\$\{([^}]*)\}")
-_IDENTIFIER = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -169,7 +168,7 @@ class Settings:
             raise ConfigError(
                 f"{self._name()}: {where}: {cls.__name__} has no field {name!r}.{hint}"
             )
-        given = _expanded(value, f"{self._name()}: {where}")
+        given = expand_variables(value, f"{self._name()}: {where}")
         try:
             if (
                 isinstance(value, str) and given != value
@@ -234,7 +233,7 @@ def load_settings(path: str | Path | None = None) -> Settings:
             hint = closest(str(key), _KEYS, "Known keys: ")
             raise ConfigError(f"{name}: key {key!r} is unknown.{hint}")
     given = {
-        key: value if key == "tasks" else _expanded(value, f"{name}: {key}")
+        key: value if key == "tasks" else expand_variables(value, f"{name}: {key}")
         for key, value in data.items()
         if value is not None  # as `tasks:` with all its lines commented out
     }
@@ -364,34 +363,6 @@ def _read(file: Path, name: str) -> dict[str, Any]:
     if not isinstance(data, dict):
         raise ConfigError(f"{name} is a {type(data).__name__}; it must have keys with values.")
     return data
-
-
-def _expanded(value: Any, where: str) -> Any:
-    """A value with its environment variables, also those inside of lists and sections."""
-    if isinstance(value, Mapping):
-        return {key: _expanded(item, f"{where}.{key}") for key, item in value.items()}
-    if type(value) in {list, tuple}:
-        return [_expanded(item, f"{where}[{i}]") for i, item in enumerate(value)]
-    if type(value) is not str or "$" not in value:
-        return value
-
-    def put(match: re.Match[str]) -> str:
-        if match[1]:
-            return match[1]
-        name = match[2]
-        if _IDENTIFIER.fullmatch(name) is None:
-            raise ConfigError(
-                f"{where} has {match[0]!r}; between the braces stands the name of an environment "
-                "variable. Write $${ for the text itself."
-            )
-        if name not in os.environ:
-            raise ConfigError(
-                f"{where} needs the environment variable {name}, which is not set. "
-                f"Run: export {name}=..."
-            )
-        return os.environ[name]
-
-    return _VARIABLE.sub(put, value)
 
 
 def _plain(value: Any) -> Any:

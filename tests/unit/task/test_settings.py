@@ -224,7 +224,7 @@ def test_a_variable_of_a_section_is_needed_when_its_class_is(folder: Path) -> No
         Nest(model=Beech())
 
 
-@pytest.mark.parametrize("name", ["", " A", "A B", "A:-b", "1A"])
+@pytest.mark.parametrize("name", ["", " A", "A B", "A-b", "1A"])
 def test_what_is_no_name_of_a_variable_is_refused(name: str) -> None:
     use(Settings(tasks={"Beech": {"name": f"${{{name}}}"}}))
 
