@@ -1,0 +1,74 @@
+"""What ran a training: versions of all that is installed, Python, commit, machine."""
+
+import platform
+import socket
+import subprocess
+from importlib.metadata import distributions
+from pathlib import Path
+from typing import Any
+
+_GIT_SECONDS = 10
+
+
+def environment(folder: str | Path = ".") -> dict[str, Any]:
+    """What runs here: enough to make the same again.
+
+    Args:
+        folder: In the git repository whose commit counts.
+
+    Returns:
+        `python`, `platform`, `hostname`; `commit` (with `+changes` where files differ from it) in
+        a git repository only; `packages`: version by normalised name, sorted.
+    """
+    found: dict[str, Any] = {
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+        "hostname": socket.gethostname(),
+    }
+    commit = _commit(Path(folder))
+    if commit:
+        found["commit"] = commit
+    found["packages"] = _packages()
+    return found
+
+
+def lock_text(packages: dict[str, str]) -> str:
+    """Packages in the form that `pip install -r` reads.
+
+    Args:
+        packages: Version by name.
+    """
+    return "".join(f"{name}=={version}\n" for name, version in sorted(packages.items()))
+
+
+def _packages() -> dict[str, str]:
+    versions: dict[str, str] = {}
+    for found in distributions():
+        name = found.metadata["Name"] if found.metadata else None
+        if name:  # a folder that is left of an uninstall has none
+            # the first on sys.path is the one that is imported
+            versions.setdefault(name.lower().replace("_", "-").replace(".", "-"), found.version)
+    return dict(sorted(versions.items()))
+
+
+def _commit(folder: Path) -> str:
+    commit = _git(folder, "rev-parse", "HEAD")
+    if not commit:
+        return ""
+    changes = _git(folder, "status", "--porcelain", "--untracked-files=no")
+    return f"{commit}+changes" if changes else commit
+
+
+def _git(folder: Path, *arguments: str) -> str:
+    """What git says; nothing where there is no git or no repository."""
+    try:
+        done = subprocess.run(
+            ["git", "-C", str(folder), *arguments],
+            capture_output=True,
+            text=True,
+            check=True,
+            timeout=_GIT_SECONDS,
+        )
+    except (OSError, subprocess.SubprocessError):
+        return ""
+    return done.stdout.strip()
