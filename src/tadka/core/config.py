@@ -24,8 +24,39 @@ T = TypeVar("T")
 _Step = str | int
 
 
+def read_config(
+    source: str | Path | Mapping[str, Any], overrides: Sequence[str] = ()
+) -> dict[str, Any]:
+    """The values of a configuration, before anything says which of them are right.
+
+    Args:
+        source: As `load_config` has it.
+        overrides: The same.
+
+    Returns:
+        Plain dicts and lists of the caller's own.
+
+    Raises:
+        NotFound: There is no such file.
+        ConfigError: The file is not YAML or no mapping, or an override is not understood.
+    """
+    name = _name(source)
+    data = _copy(source) if isinstance(source, Mapping) else _read(source)
+    if not isinstance(data, dict):
+        raise ConfigError(
+            f"{name} is a {type(data).__name__}; it must be a mapping of keys to values."
+        )
+    for override in overrides:
+        _override(data, override)
+    return data
+
+
 def load_config(
-    cls: type[T], source: str | Path | Mapping[str, Any], overrides: Sequence[str] = ()
+    cls: type[T],
+    source: str | Path | Mapping[str, Any],
+    overrides: Sequence[str] = (),
+    *,
+    name: str | None = None,
 ) -> T:
     """A configuration object from a file or mapping.
 
@@ -34,6 +65,7 @@ def load_config(
         source: Path of a YAML (or JSON) file, or the values themselves.
         overrides: Settings that win over the source, as `"stream.num_credits=8"`: the path of a
             key, then a value in YAML. A number in the path is an index into a list.
+        name: What messages call it; None for the path of the file.
 
     Returns:
         An instance of `cls`.
@@ -43,16 +75,8 @@ def load_config(
         ConfigError: The file is not YAML, a key is unknown or missing, or a value is of the wrong
             type or out of range. All mistakes are listed, one a line.
     """
-    if isinstance(source, Mapping):
-        name, data = "Configuration", _copy(source)
-    else:
-        name, data = f"Configuration {str(source)!r}", _read(source)
-    if not isinstance(data, dict):
-        raise ConfigError(
-            f"{name} is a {type(data).__name__}; it must be a mapping of keys to values."
-        )
-    for override in overrides:
-        _override(data, override)
+    name = name or _name(source)
+    data = read_config(source, overrides)
     mistakes = _unknown_keys(cls, data, ())
     if not mistakes:
         try:
@@ -88,6 +112,11 @@ def dump_config(obj: object) -> str:
         raise ConfigError(
             f"A {type(obj).__name__!r} cannot be written as YAML: {error}."
         ) from error
+
+
+def _name(source: str | Path | Mapping[str, Any]) -> str:
+    is_file = not isinstance(source, Mapping)
+    return f"Configuration {str(source)!r}" if is_file else "Configuration"
 
 
 def _copy(value: Any) -> Any:

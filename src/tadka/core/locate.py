@@ -66,14 +66,24 @@ def locate_value(name: str, noun: str, example: str) -> tuple[ModuleType, Any]:
             f"{name!r} names no {noun}; write MODULE:CLASS, such as {example} or "
             f"{example.replace(':', '.py:')}."
         )
-    module = _import(module_name, example.replace(":", ".py:"))
+    module = import_module(module_name, example.replace(":", ".py:"))
     found: Any = module
     for part in value_name.split("."):
         found = getattr(found, part, None)
     return module, found
 
 
-def _import(name: str, example: str) -> ModuleType:
+def import_module(name: str, example: str) -> ModuleType:
+    """A user's module, imported now: that runs its code.
+
+    Args:
+        name: Dotted name, also of a module in the current directory, or the path of a `.py` file.
+        example: Path of such a file, for messages.
+
+    Raises:
+        ConfigError: The module fails.
+        NotFound: There is no such module or file.
+    """
     here = str(Path.cwd())
     if here not in sys.path:
         sys.path.insert(0, here)

@@ -1,0 +1,113 @@
+"""How good a model is on a part of the data, by the metrics that its task goes by.
+
+Shapes: B rows of a part, C classes.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from tadka.core.error import ConfigError
+from tadka.models.define.model import Model, Prepared
+from tadka.models.loss.pairs import to_csr
+from tadka.models.measure.classes import accuracy, macro_f1
+from tadka.models.measure.full import full_ranking
+from tadka.models.measure.rating import mae, rmse
+from tadka.models.train.trained import Learnt, Predictor, finish, prepare
+from tadka.scoring.metric import auc, calibration_ratio, log_loss
+
+TOP_KS = (10, 20)
+
+
+def metrics_of(trained: Learnt, data: Prepared, part: str) -> dict[str, float]:
+    """Metrics of a trained model.
+
+    Args:
+        trained: Model and what it has learnt.
+        data: Train (whose pairs are left out of rankings) and the part.
+        part: `valid` or `test`.
+
+    Returns:
+        For `binary`: `auc`, `log_loss`, `calibration`; for `rating`: `rmse`, `mae`; for `class`:
+        `accuracy`, `macro_f1`; for `ranking` those of `full_ranking`.
+
+    Raises:
+        ConfigError: A model for ranking has no vectors.
+        DataError: The part has no rows, or the model gave what cannot be judged.
+    """
+    if trained.model.task == "ranking":
+        return _ranking(trained, data, part)
+    label = next(column.name for column in trained.model.inputs if column.role == "label")
+    found: dict[str, list[Any]] = {}
+    for outputs in outputs_of(trained, data, part, keep=(label,)):
+        for name, values in outputs.items():
+            found.setdefault(name, []).append(np.asarray(values))
+    outputs = {name: np.concatenate(values) for name, values in found.items()}
+    label_B, score_B = outputs[label], outputs["score"]
+    if trained.model.task == "binary":
+        chance_B = outputs["probability"]
+        return {
+            "auc": auc(label_B, score_B),
+            "log_loss": log_loss(label_B, chance_B),
+            "calibration": calibration_ratio(label_B, chance_B),
+        }
+    if trained.model.task == "rating":
+        return {"rmse": rmse(label_B, score_B), "mae": mae(label_B, score_B)}
+    class_B = score_B.argmax(axis=1)
+    return {"accuracy": accuracy(label_B, class_B), "macro_f1": macro_f1(label_B, class_B)}
+
+
+def outputs_of(
+    trained: Learnt, data: Prepared, part: str, keep: Sequence[str] = (), batch_rows: int = 8192
+) -> Iterator[Mapping[str, Any]]:
+    """Outputs for a part, batch by batch, in its order.
+
+    Args:
+        trained: Model and what it has learnt.
+        data: That has the part.
+        part: Its name.
+        keep: Columns that go along.
+        batch_rows: Rows at a time.
+    """
+    predict = Predictor(trained)
+    columns = [column.name for column in trained.model.inputs]
+    for rows in data.scan(part, columns, batch_rows):
+        yield finish(trained.model, predict(prepare(trained.model, tuple(keep), rows)))
+
+
+def _ranking(trained: Learnt, data: Prepared, part: str) -> dict[str, float]:
+    model, state = trained.model, trained.model.state
+    user, item = model.user_column, model.item_column
+    vectors = model.vectors(trained.learnt)
+    names = [state.vocabularies.get(name, name) for name in (user, item)]
+    if any(name not in vectors for name in names):
+        raise ConfigError(
+            f"Model {model.name!r} ranks, and its vectors() has {', '.join(vectors) or 'nothing'}; "
+            f"it must have {' and '.join(names)}."
+        )
+    seen_users, seen_items = _pairs(model, data, "train")
+    train = to_csr(state.rows(user, seen_users), state.rows(item, seen_items), state.size(user))
+    tested_users, tested_items = _pairs(model, data, part)
+    # Users that were not seen have one row together, and are tested each on their own.
+    keys, place = np.unique(tested_users, return_inverse=True)
+    test = to_csr(place, state.rows(item, tested_items), len(keys))
+    return full_ranking(
+        vectors[names[0]],
+        vectors[names[1]],
+        train,
+        test,
+        TOP_KS,
+        users=state.rows(user, keys),
+    )
+
+
+def _pairs(model: Model, data: Prepared, part: str) -> tuple[np.ndarray, np.ndarray]:
+    """Users and items of a part: of its positive rows, where rows have labels."""
+    label = [column.name for column in model.inputs if column.role == "label"]
+    rows = data.read(part, [model.user_column, model.item_column, *label])
+    pairs = [np.asarray(rows[name]) for name in (model.user_column, model.item_column)]
+    if label:
+        is_positive = np.asarray(rows[label[0]]) > 0
+        pairs = [column[is_positive] for column in pairs]
+    return pairs[0], pairs[1]

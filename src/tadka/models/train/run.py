@@ -1,0 +1,183 @@
+"""What `Model.train` has in its hands: epochs, checkpoints, validation, where to log."""
+
+import json
+import math
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any, Protocol
+
+from tadka.models.define.model import Model
+
+HISTORY = "history.jsonl"
+
+Validate = Callable[[Model, Any], Mapping[str, float]]
+
+
+class StreamRun(Protocol):
+    """The stream's hold on the loop: `tadka.stream.Run`."""
+
+    rank: int
+    world_size: int
+    epochs: range
+
+    @property
+    def step(self) -> int:
+        """Optimizer steps begun."""
+
+    @property
+    def weight(self) -> float:
+        """0.0 while the batch in hand is padding."""
+
+    def log(self, **metrics: float) -> None:
+        """Numbers of this step."""
+
+    def save(self, model: Any, **more: Any) -> Path | None:
+        """Model and position."""
+
+    def restore(self, model: Any, **more: Any) -> bool:
+        """What was saved."""
+
+
+class ModelRun:
+    """A training run, as the model's loop sees it.
+
+    `rank` of `world_size` processes train together. `start` is the folder of a trained model to
+    begin from, None to begin anew. `history` has one entry an epoch.
+
+    Args:
+        model: Its own, with its state.
+        stream: Epochs, position in the data, checkpoints.
+        folder: Of the run.
+        validate: Metrics of what has been learnt so far on the validation part; None without one.
+        start: The weights to begin from.
+    """
+
+    def __init__(
+        self,
+        model: Model,
+        stream: StreamRun,
+        folder: Path,
+        validate: Validate | None,
+        start: Path | None = None,
+    ) -> None:
+        self.rank = stream.rank
+        self.world_size = stream.world_size
+        self.start = start
+        self.folder = folder
+        self.history: list[dict[str, float]] = []
+        self._model = model
+        self._stream = stream
+        self._validate = validate
+        self._epoch = 0
+        self._is_over = False
+
+    @property
+    def weight(self) -> float:
+        """1.0, or 0.0 while the batch in hand is padding: multiply the loss by it."""
+        return self._stream.weight
+
+    @property
+    def step(self) -> int:
+        """Steps begun, those before a resume included."""
+        return self._stream.step
+
+    @property
+    def epochs(self) -> Iterator[int]:
+        """Epochs to go over; they end early after `stop`."""
+        for epoch in self._stream.epochs:
+            if self._is_over:
+                return
+            self._epoch = epoch
+            yield epoch
+
+    def stop(self) -> None:
+        """This epoch was the last one."""
+        self._is_over = True
+
+    def log(self, **metrics: float) -> None:
+        """Numbers of the epoch in work: kept in the run's folder at once, and in the registry.
+
+        Args:
+            metrics: By name; numbers that are not finite are kept too.
+        """
+        numbers = {name: float(value) for name, value in metrics.items()}
+        if self.history and self.history[-1]["epoch"] == self._epoch:
+            self.history[-1].update(numbers)
+        else:
+            self.history.append({"epoch": self._epoch, **numbers})
+        if self.rank == 0:
+            line = json.dumps({"epoch": self._epoch, **_plain(numbers)})
+            with (self.folder / HISTORY).open("a", encoding="utf-8") as file:
+                file.write(line + "\n")
+            self._stream.log(epoch=self._epoch, **numbers)
+
+    def validate(self, learnt: Any) -> dict[str, float]:
+        """Metrics on the validation part, by their name with `valid_` before it; they are logged.
+
+        Args:
+            learnt: What `Model.train` would return now.
+
+        Returns:
+            Nothing where there is no validation part, and on ranks other than 0.
+        """
+        if self._validate is None or self.rank != 0:
+            return {}
+        found = {
+            f"valid_{name}": value for name, value in self._validate(self._model, learnt).items()
+        }
+        self.log(**found)
+        return found
+
+    @property
+    def has_validation(self) -> bool:
+        """Whether there is a part to validate on."""
+        return self._validate is not None
+
+    def save(self, learnt: Any, **more: Any) -> None:
+        """A checkpoint: what has been learnt, and the place in the data.
+
+        Args:
+            learnt: Anything with `state_dict()`, or that can be pickled.
+            more: Further such objects, for example the optimizer.
+        """
+        self._stream.save(learnt, history=_History(self), **more)
+
+    def restore(self, learnt: Any, **more: Any) -> bool:
+        """Loads the checkpoint that the run goes on from, if it does.
+
+        Args:
+            learnt: What was given to `save`; it is changed.
+            more: Further objects, as there.
+
+        Returns:
+            Whether there was one.
+        """
+        return self._stream.restore(learnt, history=_History(self), **more)
+
+
+class _History:
+    """The history as checkpoints keep it."""
+
+    def __init__(self, run: ModelRun) -> None:
+        self._run = run
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"history": list(self._run.history)}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        self._run.history[:] = state["history"]
+
+
+class PredictRun:
+    """What `Model.predict` has in its hands.
+
+    Args:
+        model: What `Model.train` returned.
+    """
+
+    def __init__(self, model: Any) -> None:
+        self.model = model
+
+
+def _plain(numbers: Mapping[str, float]) -> dict[str, float | None]:
+    return {name: value if math.isfinite(value) else None for name, value in numbers.items()}
