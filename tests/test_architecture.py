@@ -23,7 +23,12 @@ ROOMS = source.rooms()
 OF_EXTRAS = {"PIL", "mpi4py", "polars", "pyarrow", "s3fs", "torch", "zmq"}
 # A room that is nothing without its extra may import it at the top; scripts/bare_install.py then
 # wants MissingExtra from importing that room.
-OWN_EXTRA = {"demo": {"pyarrow", "zmq"}, "stream": {"pyarrow", "zmq"}}
+OWN_EXTRA = {
+    "demo": {"pyarrow", "zmq"},
+    "models": {"pyarrow", "torch", "zmq"},
+    "stream": {"pyarrow", "zmq"},
+    "testing": {"pyarrow", "torch", "zmq"},
+}
 HEAVY = {"kubernetes", "pandas", "pyspark", "ray", "sqlalchemy", "torch"}
 HOME_OF_OPTIONAL_IMPORTS = "tadka.core.extra"
 

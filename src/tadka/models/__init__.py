@@ -1,1 +1,70 @@
-"""Models: five functions each, on top of streams."""
+"""Models by five functions each: trained over a stream, checked, tracked, evaluated, grown.
+
+Start with `register`, `Model` and `TorchModel`; `train`, `evaluate` and `predict` take a run from
+there.
+"""
+
+from typing import TYPE_CHECKING
+
+from tadka.core.extra import on_demand
+
+if TYPE_CHECKING:
+    from tadka.models.data.check import CheckReport, check
+    from tadka.models.data.config import DataConfig
+    from tadka.models.data.prepare import Data
+    from tadka.models.define.catalog import register
+    from tadka.models.define.column import Column
+    from tadka.models.define.model import Model
+    from tadka.models.define.state import State
+    from tadka.models.graph.csr import Graph
+    from tadka.models.loss.catalog import register_loss
+    from tadka.models.measure.full import full_ranking
+    from tadka.models.table.vocabulary import Vocabulary
+    from tadka.models.train.config import Config
+    from tadka.models.train.flow import Fit, evaluate, load, predict, train
+    from tadka.models.train.torch import TorchModel
+    from tadka.models.train.trained import Trained
+else:
+    __getattr__, __dir__ = on_demand(
+        __name__,
+        {
+            "data.check": ["CheckReport", "check"],
+            "data.config": ["DataConfig"],
+            "data.prepare": ["Data"],
+            "define.catalog": ["register"],
+            "define.column": ["Column"],
+            "define.model": ["Model"],
+            "define.state": ["State"],
+            "graph.csr": ["Graph"],
+            "loss.catalog": ["register_loss"],
+            "measure.full": ["full_ranking"],
+            "table.vocabulary": ["Vocabulary"],
+            "train.config": ["Config"],
+            "train.flow": ["Fit", "evaluate", "load", "predict", "train"],
+            "train.torch": ["TorchModel"],
+            "train.trained": ["Trained"],
+        },
+    )
+
+__all__ = [
+    "CheckReport",
+    "Column",
+    "Config",
+    "Data",
+    "DataConfig",
+    "Fit",
+    "Graph",
+    "Model",
+    "State",
+    "TorchModel",
+    "Trained",
+    "Vocabulary",
+    "check",
+    "evaluate",
+    "full_ranking",
+    "load",
+    "predict",
+    "register",
+    "register_loss",
+    "train",
+]
