@@ -11,7 +11,7 @@ from tadka.core.extra import on_demand
 if TYPE_CHECKING:
     from tadka.models.data.check import CheckReport, check
     from tadka.models.data.config import DataConfig
-    from tadka.models.data.prepare import Data
+    from tadka.models.data.data import Data
     from tadka.models.define.catalog import register
     from tadka.models.define.column import Column
     from tadka.models.define.model import Model
@@ -30,7 +30,7 @@ else:
         {
             "data.check": ["CheckReport", "check"],
             "data.config": ["DataConfig"],
-            "data.prepare": ["Data"],
+            "data.data": ["Data"],
             "define.catalog": ["register"],
             "define.column": ["Column"],
             "define.model": ["Model"],

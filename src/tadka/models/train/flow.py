@@ -12,8 +12,7 @@ import json
 import os
 import secrets
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -24,7 +23,8 @@ import numpy as np
 from tadka.core.error import ConfigError, DataError, NotFound
 from tadka.core.progress import Mode
 from tadka.models.data.check import check
-from tadka.models.data.prepare import Data, prepare_data
+from tadka.models.data.data import Data
+from tadka.models.data.prepare import prepare
 from tadka.models.define.model import Model
 from tadka.models.define.state import State
 from tadka.models.train.code import code_of
@@ -35,18 +35,20 @@ from tadka.models.train.trained import (
     MODEL,
     STATE,
     WEIGHTS,
-    Learnt,
     Trained,
     read_trained,
     write_trained,
 )
-from tadka.registry import DatasetRef, Registry, environment
+from tadka.registry import DatasetRef, Registry
+from tadka.registry.environment import environment
+from tadka.registry.registry import TrackedRun
 from tadka.storage.publish import publish_file
 from tadka.stream import Report, Stage, Train
 from tadka.stream import read as read_rows
 from tadka.stream import write as write_rows
 
 _CONFIG, _FIT = "config.json", "fit.json"
+_FOLDER = "folder"  # of a run, among what the registry keeps of its environment
 _DATA = "data"  # prepared parts, beside the folders of runs, which share them
 
 
@@ -106,45 +108,45 @@ def train(
     begun_s = time.monotonic()
     config = config if isinstance(config, Config) and not overrides else read(config, overrides)
     model = config.model
-    with _registry(config) as registry:
-        before = None if start is None else read_trained(locate(start, registry))
-        data = prepare_data(config.data, Path(config.tracking.folder) / _DATA)
-        report = check(data, model.inputs)
-        if not report.is_ok:
-            raise DataError(str(report))
-        folder = _folder_of(config, resume)
-        model = _bind(model, data, folder / MODEL / STATE, before)
-        tracked = registry.begin(
-            model.name,
-            params=config.to_dict(),
-            dataset=_dataset_of(config, data),
-            code=code_of(type(model)),
-            environment=environment(),
-            parent=None if before is None else before.record.get("run"),
-            directory=folder,
-        )
-        try:
-            done = _fit(config, model, data, folder, before, resume, progress)
-            trained = read_trained(folder)
-            part = next((p for p in ("test", "valid") if data.num_rows(p)), None)
-            metrics = {} if part is None else metrics_of(trained, data, part)
-        except BaseException:
-            _tell_history(tracked, folder)
-            tracked.finish(status="failed")
-            raise
-        history = _tell_history(tracked, folder)
-        seconds = time.monotonic() - begun_s
-        fit = Fit(
-            run=tracked.id,
-            folder=folder,
-            metrics=metrics,
-            history=history,
-            seconds=seconds,
-            report=done,
-        )
-        _write_fit(fit)
-        tracked.finish(metrics={**metrics, "seconds": seconds}, artifacts={"model": folder / MODEL})
-        registry.publish(tracked.id, model.name, _signature(trained))
+    registry = _registry(config)
+    before = None if start is None else read_trained(locate(start, registry))
+    data = prepare(config.data, Path(config.tracking.folder) / _DATA)
+    report = check(data, model.inputs)
+    if not report.is_ok:
+        raise DataError(str(report))
+    folder = _folder_of(config, resume)
+    model = _bind(model, data, folder / MODEL / STATE, before)
+    tracked = registry.begin(
+        model.name,
+        params=config.to_dict(),
+        dataset=_dataset_of(config, data),
+        code=code_of(type(model)),
+        environment={**environment(), _FOLDER: str(folder)},
+        parent=None if before is None else before.record.get("run"),
+        directory=folder,
+    )
+    try:
+        done = _fit(config, model, data, tracked, before, resume, progress)
+        trained = read_trained(folder)
+        part = next((p for p in ("test", "valid") if data.num_rows(p)), None)
+        metrics = {} if part is None else metrics_of(trained, data, part)
+    except BaseException:
+        _tell_history(tracked, folder)
+        tracked.finish(status="failed")
+        raise
+    history = _tell_history(tracked, folder)
+    seconds = time.monotonic() - begun_s
+    fit = Fit(
+        run=tracked.id,
+        folder=folder,
+        metrics=metrics,
+        history=history,
+        seconds=seconds,
+        report=done,
+    )
+    _write_fit(fit)
+    tracked.finish(metrics={**metrics, "seconds": seconds}, artifacts={"model": folder / MODEL})
+    registry.publish(tracked.id, model.name, _signature(trained))
     return fit
 
 
@@ -170,7 +172,7 @@ def evaluate(
     folder = locate(run, None if Path(run).is_dir() else Registry(tracking))
     trained = read_trained(folder)
     config = read(json.loads((folder / _CONFIG).read_text(encoding="utf-8")))
-    found = prepare_data(data or config.data, Path(config.tracking.folder) / _DATA)
+    found = prepare(data or config.data, Path(config.tracking.folder) / _DATA)
     if not found.num_rows(part):
         raise DataError(f"The data have no rows in the part {part!r}; choose another, or a split.")
     return metrics_of(trained, found, part)
@@ -245,8 +247,8 @@ def locate(run: str | Path, registry: Registry | None) -> Path:
     if Path(run).is_dir() or registry is None:
         return Path(run).absolute()
     record = registry.run(str(run))
-    folder = Path(record.tags.get("folder", ""))
-    if not record.tags.get("folder") or not folder.is_dir():
+    folder = Path(record.environment.get(_FOLDER, ""))
+    if not folder.name or not folder.is_dir():
         raise NotFound(
             f"Run {record.id[:8]} has its files in {str(folder)!r}, which is not on this machine."
         )
@@ -256,10 +258,9 @@ def locate(run: str | Path, registry: Registry | None) -> Path:
 # -- training -------------------------------------------------------------------------------------
 
 
-@contextmanager
-def _registry(config: Config) -> Iterator[Registry]:
+def _registry(config: Config) -> Registry:
     tracking = config.tracking
-    yield Registry(tracking.uri, experiment=tracking.experiment, offline=tracking.offline)
+    return Registry(tracking.uri, experiment=tracking.experiment, offline=tracking.offline)
 
 
 def _folder_of(config: Config, resume: str | Path | None) -> Path:
@@ -312,12 +313,12 @@ def _fit(
     config: Config,
     model: Model,
     data: Data,
-    folder: Path,
+    tracked: TrackedRun,
     before: Trained | None,
     resume: str | Path | None,
     progress: Mode,
 ) -> Report:
-    stream = config.stream
+    stream, folder = config.stream, tracked.directory
     columns = [column.name for column in model.inputs]
     flow = (
         read_rows(
@@ -342,6 +343,7 @@ def _fit(
                 folder=folder,
                 start=None if before is None else before.folder / WEIGHTS,
                 module=config.module,
+                run_id=tracked.id,
             ),
             name="train",
             epochs=model.epochs,
@@ -365,17 +367,18 @@ def _train(
     folder: Path,
     start: Path | None,
     module: str | None,
+    run_id: str,
 ) -> None:
     """What a rank does."""
     validate = None if data is None else partial(_validate, data)
     run = ModelRun(model, stream, folder, validate, start)
     learnt = model.train(batches, run)
     if run.rank == 0:
-        write_trained(folder / MODEL, model, learnt, module)
+        write_trained(folder / MODEL, model, learnt, module, run_id)
 
 
 @dataclass(frozen=True)
-class _Candidate(Learnt):
+class _Candidate:
     """A model in the making."""
 
     model: Model
@@ -386,7 +389,7 @@ def _validate(data: Data, model: Model, learnt: Any) -> Mapping[str, float]:
     return metrics_of(_Candidate(model, learnt), data, "valid")
 
 
-def _tell_history(tracked: Any, folder: Path) -> list[dict[str, float]]:
+def _tell_history(tracked: TrackedRun, folder: Path) -> list[dict[str, float]]:
     """Every epoch's numbers, from the file that the training wrote."""
     epochs: dict[int, dict[str, float]] = {}
     path = folder / HISTORY
@@ -418,7 +421,7 @@ def _dataset_of(config: Config, data: Data) -> DatasetRef:
         name=config.data.source or Path(str(config.data.train)).name,
         uri=str(config.data.folder or config.data.train),
         fingerprint=data.fingerprint,
-        version=data.version,
+        version=data.origin.get("version"),
         num_rows=data.num_rows("train"),
     )
 

@@ -155,9 +155,9 @@ class TorchModel(Model):
         device = _device()
         net = run.model.to(device).eval()
         for rows in batches:
-            with torch.inference_mode():
+            with torch.inference_mode():  # not around the yield: it would reach the caller's code
                 found = self.output_of(net, to_tensors(rows, device))
-                yield {name: value.float().cpu().numpy() for name, value in found.items()}
+            yield {name: value.float().cpu().numpy() for name, value in found.items()}
 
     def postprocess(self, rows: Rows) -> Rows:
         """Adds probabilities: `probability` (B,) to the scores of a binary model."""

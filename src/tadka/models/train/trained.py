@@ -116,7 +116,7 @@ class Trained:
         ]
 
 
-def write_trained(folder: Path, model: Model, learnt: Any, module: str | None) -> None:
+def write_trained(folder: Path, model: Model, learnt: Any, module: str | None, run: str) -> None:
     """Writes what training has given; `load` finds it whole or not at all.
 
     Args:
@@ -124,11 +124,13 @@ def write_trained(folder: Path, model: Model, learnt: Any, module: str | None) -
         model: With its state.
         learnt: What `Model.train` returned.
         module: Where the model is registered.
+        run: Id of the run.
     """
     with publish_directory(folder / WEIGHTS, replace=True) as aside:
         model.save(learnt, Path(aside))
     record = {
         "tadka": 1,
+        "run": run,
         "name": model.name,
         "task": model.task,
         "class": f"{type(model).__module__}:{type(model).__qualname__}",
