@@ -7,7 +7,8 @@ drawn once, kept in a file beside the dataset version, and the metrics bear name
 Shapes: Q tested users, V rows of users, I items (row 0 included), D dimensions, E pairs.
 """
 
-from collections.abc import Callable, Sequence
+import zipfile
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +29,7 @@ from tadka.models.measure.full import (
 )
 from tadka.models.measure.ranking import NOTHING
 from tadka.storage.format import load, save, suffix_of
+from tadka.storage.publish import publish_file
 
 PairScore = Callable[[Any, IntArray], npt.ArrayLike]
 """From `user_vectors` of pairs, (E, D), and rows of items, (E,), to their scores, (E,)."""
@@ -99,7 +101,7 @@ def write_negatives(
         "item": item if item_ids is None else np.asarray(item_ids)[item],
     }
     if suffix == ".npz":
-        save(columns, uri)
+        _save_npz(columns, uri)
     else:
         pa = require("pyarrow", extra="arrow")
         save(pa.table({name: pa.array(values) for name, values in columns.items()}), uri)
@@ -293,6 +295,24 @@ def _lists(
     listed_UK = np.full((num_users, k), NOTHING, dtype=np.int64)
     listed_UK[user_E[is_listed_E], place_E[is_listed_E]] = item_E[is_listed_E]
     return listed_UK
+
+
+def _save_npz(columns: Mapping[str, npt.NDArray[Any]], uri: str | Path) -> None:
+    """As `storage.save`, but without the time of day, so that equal columns are equal bytes.
+
+    Raises:
+        DataError: A column holds objects.
+    """
+    with publish_file(uri) as file, zipfile.ZipFile(file, "w") as archive:
+        for name, values in columns.items():
+            if values.dtype == object:
+                raise DataError(
+                    f"The ids of column {name!r} are Python objects, which .npz cannot hold; "
+                    "write a .parquet file."
+                )
+            entry = zipfile.ZipInfo(f"{name}.npy")  # its time is that of 1980 unless told
+            with archive.open(entry, "w") as member:
+                np.lib.format.write_array(member, values, allow_pickle=False)
 
 
 def _checked_suffix(uri: str | Path) -> str:
