@@ -20,8 +20,8 @@ from dataclasses import replace
 from typing import Any, TypeVar
 
 from tadka.core.error import DataError, NotFound
+from tadka.storage.conditional import create_file, names_in, read_file, remove_file, replace_file
 from tadka.storage.uri import resolve
-from tadka.task.store.conditional import create_file, names_in, read_file, remove_file, replace_file
 from tadka.task.store.row import Entry, Execution, RunRow, compact, environment_of
 
 A = TypeVar("A")
