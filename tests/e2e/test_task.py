@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.browser import elements_of
 from tests.command import run_command
 
 DATA = pytest.mark.needs_data("ml-100k", "adult")
@@ -65,26 +66,8 @@ def test_the_page_of_the_example_opens_without_a_complaint(
     assert ["FilmReport", "Weights"] == found["changed"]
     assert found["again"]["hit"] == found["first"]["ran"] == 17
 
-    log = tmp_path / "chromium.log"
-    with log.open("w") as file:
-        shown = subprocess.run(
-            [
-                *(
-                    chromium,
-                    "--headless",
-                    "--no-sandbox",
-                    "--disable-gpu",
-                    "--enable-logging=stderr",
-                ),
-                *(f"--user-data-dir={tmp_path / 'profile'}", "--dump-dom"),
-                (tmp_path / "graph.html").as_uri(),
-            ],
-            stdout=subprocess.PIPE,
-            stderr=file,
-            text=True,
-            check=True,
-            timeout=100,
-        )
-    assert [] == [line for line in log.read_text().splitlines() if ":CONSOLE" in line]
-    assert 17 == shown.stdout.count('id="t-')
-    assert "CensusReport" in shown.stdout
+    shown, complaints = elements_of(chromium, tmp_path / "graph.html")
+
+    assert [] == complaints
+    assert 17 == shown.count('id="t-')
+    assert "CensusReport" in shown

@@ -23,10 +23,11 @@ from tadka.task.define.task import Task
 from tadka.task.engine.build import Build
 from tadka.task.engine.event import Event
 from tadka.task.engine.link import names_of
-from tadka.task.engine.report import BuildError, Result, first_line
+from tadka.task.engine.report import BuildError, Result
 from tadka.task.force import Forced, below
 from tadka.task.history.approve import approve as approve_tasks
 from tadka.task.look.past import executions_of, log_reader
+from tadka.task.look.word import first_line
 from tadka.task.notify import notify as notifier_of
 from tadka.task.page import graph_page
 from tadka.task.plan import Plan, opened

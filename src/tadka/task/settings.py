@@ -18,7 +18,7 @@ import datetime as dt
 import os
 import sys
 import tomllib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from types import MappingProxyType
@@ -31,6 +31,7 @@ from tadka.core.variable import expand_variables
 from tadka.task.define.declaration import closest
 from tadka.task.define.field import Field
 from tadka.task.define.frozen import path_of
+from tadka.task.define.restore import all_classes
 from tadka.task.define.task import Task, set_settings
 from tadka.task.store.store import Store, Verify
 
@@ -130,7 +131,7 @@ class Settings:
         Raises:
             ConfigError: A section names no class of an imported module.
         """
-        known = {path_of(cls): cls.__name__ for cls in _classes(Task)}
+        known = {path_of(cls): cls.__name__ for cls in all_classes()}
         for name in self.tasks:
             if "." not in name:
                 if name not in known.values():
@@ -152,7 +153,7 @@ class Settings:
                 f"{self._name()}: tasks has two sections for one class, {name!r} and {path!r}. "
                 "Make them one."
             )
-        others = sorted({path_of(c) for c in _classes(Task) if c.__name__ == name} - {path})
+        others = sorted({path_of(c) for c in all_classes() if c.__name__ == name} - {path})
         if others:
             raise ConfigError(
                 f"{self._name()}: the section {name!r} of tasks may be for {path} or for "
@@ -189,7 +190,7 @@ class Settings:
                 raise self._no_class(name, module)
 
     def _no_class(self, name: str, module: str) -> ConfigError:
-        paths = [path_of(cls) for cls in _classes(Task) if path_of(cls).startswith(f"{module}.")]
+        paths = [path_of(cls) for cls in all_classes() if path_of(cls).startswith(f"{module}.")]
         hint = closest(name, sorted(set(paths)), "It has ")
         return ConfigError(
             f"{self._name()}: the section {name!r} of tasks is for no class of {module}.{hint}"
@@ -374,16 +375,9 @@ def _plain(value: Any) -> Any:
     return value.isoformat() if isinstance(value, dt.date | dt.time) else value
 
 
-def _classes(cls: type[Task[Any]]) -> Iterator[type[Task[Any]]]:
-    """All subclasses that there are."""
-    for one in cls.__subclasses__():
-        yield one
-        yield from _classes(one)
-
-
 def _module_of(path: str) -> str | None:
     """The imported module in which the class of a path should be, and is not; else None."""
-    known = {path_of(cls) for cls in _classes(Task)}
+    known = {path_of(cls) for cls in all_classes()}
     parts = path.split(".")
     for end in range(len(parts) - 1, 0, -1):
         name = ".".join(parts[:end])

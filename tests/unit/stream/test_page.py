@@ -1,8 +1,5 @@
 import math
 import re
-import struct
-import subprocess
-import zlib
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -10,6 +7,7 @@ from typing import Any
 import pytest
 
 from tadka.stream.page import render, render_all
+from tests.browser import picture_of
 
 NAMES = ("preprocess", "train")
 VOID = {"meta", "link", "br", "hr", "img"}
@@ -219,83 +217,16 @@ def test_several_reports_follow_under_their_headings() -> None:
 # ---------------------------------------------------------------- in a browser
 
 
-def pixels(png: bytes) -> tuple[int, int, list[bytes]]:
-    """Width, height and rows of an 8-bit RGB or RGBA image, each pixel cut to three bytes."""
-    width, height, _, kind = struct.unpack(">IIBB", png[16:26])
-    depth = {2: 3, 6: 4}[kind]
-    data, at = b"", 8
-    while at < len(png):
-        length, name = struct.unpack(">I4s", png[at : at + 8])
-        if name == b"IDAT":
-            data += png[at + 8 : at + 8 + length]
-        at += length + 12
-    raw, rows, before = zlib.decompress(data), [], bytes(width * depth)
-    for y in range(height):
-        start = y * (width * depth + 1)
-        row = unfilter(raw[start], raw[start + 1 : start + 1 + width * depth], before, depth)
-        rows.append(b"".join(row[x : x + 3] for x in range(0, len(row), depth)))
-        before = row
-    return width, height, rows
-
-
-def unfilter(kind: int, line: bytes, above: bytes, depth: int) -> bytes:
-    """One line of a PNG; its filters are in section 9 of the specification."""
-    out = bytearray(line)
-    for i in range(len(out)):
-        left = out[i - depth] if i >= depth else 0
-        corner = above[i - depth] if i >= depth else 0
-        if kind == 1:
-            add = left
-        elif kind == 2:
-            add = above[i]
-        elif kind == 3:
-            add = (left + above[i]) // 2
-        elif kind == 4:
-            near = left + above[i] - corner
-            add = min((left, above[i], corner), key=lambda value: abs(near - value))
-        else:
-            add = 0
-        out[i] = (out[i] + add) & 255
-    return bytes(out)
-
-
 @pytest.mark.needs_chromium
 def test_a_browser_draws_the_lines_and_the_bars(chromium: str, tmp_path: Path) -> None:
     page = tmp_path / "report.html"
     page.write_text(render(make_report(), title="run"), encoding="utf-8")
-    picture = tmp_path / "report.png"
 
-    subprocess.run(
-        [
-            chromium,
-            "--headless",
-            "--no-sandbox",
-            "--disable-gpu",
-            "--disable-quic",
-            "--no-first-run",
-            "--disable-background-networking",
-            "--disable-component-update",
-            "--disable-sync",
-            "--hide-scrollbars",
-            "--force-device-scale-factor=1",
-            f"--user-data-dir={tmp_path / 'profile'}",
-            "--window-size=600,1200",
-            f"--screenshot={picture}",
-            page.as_uri(),
-        ],
-        check=True,
-        capture_output=True,
-        timeout=90,
-    )
+    picture, _ = picture_of(chromium, page, 600, 1200)
 
-    width, height, rows = pixels(picture.read_bytes())
-    counts: dict[bytes, int] = {}
-    for row in rows:
-        for x in range(0, len(row), 3):
-            colour = row[x : x + 3]
-            counts[colour] = counts.get(colour, 0) + 1
-    assert (600, 1200) == (width, height)
+    assert (600, 1200) == (picture.width, picture.height)
+    counts = picture.colours
     blue, orange, vermilion = b"\x00\x72\xb2", b"\xe6\x9f\x00", b"\xd5\x5e\x00"
-    assert counts.get(blue, 0) > 1000, "the bars of busy time, and the first line"
-    assert counts.get(orange, 0) > 200, "the bars of waiting for input"
-    assert counts.get(vermilion, 0) > 100, "the second line"
+    assert counts[blue] > 1000, "the bars of busy time, and the first line"
+    assert counts[orange] > 200, "the bars of waiting for input"
+    assert counts[vermilion] > 100, "the second line"

@@ -1,5 +1,4 @@
 import re
-import subprocess
 import time
 from pathlib import Path
 from typing import Any
@@ -13,7 +12,7 @@ from tadka.task.engine.build import build
 from tadka.task.engine.report import BuildError
 from tadka.task.page import graph_page
 from tadka.task.plan import plan
-from tests.unit.stream.test_page import pixels
+from tests.browser import picture_of
 from tests.unit.task.look.made import (
     AT,
     EVIL,
@@ -216,46 +215,6 @@ def test_the_heading_names_what_is_wanted() -> None:
 # ---------------------------------------------------------------- in a browser
 
 
-def opened(chromium: str, page: Path, tmp_path: Path, anchor: str = "") -> tuple[bytes, list[str]]:
-    """A picture of a page in a browser, and what the browser wrote to its console."""
-    picture = tmp_path / "page.png"
-    done = subprocess.run(
-        [
-            chromium,
-            "--headless",
-            "--no-sandbox",
-            "--disable-gpu",
-            "--disable-quic",
-            "--no-first-run",
-            "--disable-background-networking",
-            "--disable-component-update",
-            "--disable-sync",
-            "--hide-scrollbars",
-            "--force-device-scale-factor=1",
-            "--enable-logging=stderr",
-            f"--user-data-dir={tmp_path / 'profile'}",
-            f"--window-size=1280,{1000 if not anchor else 2000}",
-            f"--screenshot={picture}",
-            page.as_uri() + anchor,
-        ],
-        check=True,
-        capture_output=True,
-        timeout=90,
-    )
-    said = done.stderr.decode(errors="replace").splitlines()
-    return picture.read_bytes(), [line for line in said if "CONSOLE" in line]
-
-
-def colours(picture: bytes) -> dict[bytes, int]:
-    _, _, lines = pixels(picture)
-    counts: dict[bytes, int] = {}
-    for line in lines:
-        for x in range(0, len(line), 3):
-            colour = line[x : x + 3]
-            counts[colour] = counts.get(colour, 0) + 1
-    return counts
-
-
 @pytest.mark.needs_chromium
 def test_a_browser_draws_the_graph_and_has_nothing_to_complain_of(
     chromium: str, tmp_path: Path
@@ -266,14 +225,14 @@ def test_a_browser_draws_the_graph_and_has_nothing_to_complain_of(
     page = tmp_path / "graph.html"
     page.write_text(page_of(plan, executions=runs, log=lambda _: EVIL), encoding="utf-8")
 
-    picture, complaints = opened(chromium, page, tmp_path)
-    found = colours(picture)
+    picture, complaints = picture_of(chromium, page, 1280, 1000)
+    found = picture.colours
 
     assert [] == complaints
     green, red, amber = b"\x00\x9e\x73", b"\xb3\x26\x1e", b"\x9a\x6a\x00"
-    assert found.get(green, 0) > 600, "frames and signs of stored tasks"
-    assert found.get(red, 0) > 1000, "the frame of what failed is thick"
-    assert found.get(amber, 0) > 200, "the dotted frame of other code"
+    assert found[green] > 600, "frames and signs of stored tasks"
+    assert found[red] > 1000, "the frame of what failed is thick"
+    assert found[amber] > 200, "the dotted frame of other code"
 
 
 @pytest.mark.needs_chromium
@@ -283,13 +242,13 @@ def test_a_link_to_a_card_opens_it(chromium: str, tmp_path: Path) -> None:
     page.write_text(page_of(plan), encoding="utf-8")
     blue = b"\x00\x72\xb2"
 
-    closed, _ = opened(chromium, page, tmp_path)
+    closed, _ = picture_of(chromium, page, 1280, 1000)
     (root,) = plan.graph.roots
-    shown, complaints = opened(chromium, page, tmp_path, f"#t-{root.id[:12]}")
+    shown, complaints = picture_of(chromium, page, 1280, 2000, f"#t-{root.id[:12]}")
 
     assert [] == complaints
-    assert colours(closed).get(blue, 0) == 0, "histograms are in cards, and no card is open"
-    assert colours(shown).get(blue, 0) > 500
+    assert closed.colours[blue] == 0, "histograms are in cards, and no card is open"
+    assert shown.colours[blue] > 500
 
 
 @pytest.mark.needs_chromium
@@ -298,5 +257,5 @@ def test_the_console_of_a_browser_is_heard(chromium: str, tmp_path: Path) -> Non
     text = page_of(plan_of(chain(1))).replace("</main>", "<script>1</script></main>")
     page.write_text(text, encoding="utf-8")
 
-    _, complaints = opened(chromium, page, tmp_path)
+    _, complaints = picture_of(chromium, page, 1280, 1000)
     assert len(complaints) == 1, "the policy of the page refuses a script"

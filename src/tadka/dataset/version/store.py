@@ -21,7 +21,6 @@ a manifest with the new inputs takes the place of the old one, in one step, too.
 
 import json
 import math
-import os
 import re
 import secrets
 import shutil
@@ -39,6 +38,7 @@ from tadka.dataset.thread import in_threads
 from tadka.dataset.version.fingerprint import LEVELS, Fingerprint, compare
 from tadka.dataset.version.manifest import Manifest, TableRecord
 from tadka.dataset.version.version import Version
+from tadka.storage.conditional import create_file
 from tadka.storage.publish import aside_name, publish_directory, publish_file
 from tadka.storage.uri import is_local, join, reading, resolve, stat, store_errors
 
@@ -427,27 +427,12 @@ class Store:
         # and `clean` removes them if no manifest names them
         is_first = self._create(f"{folder}/manifest.json", moved.to_json().encode())
         if not is_first:
-            there = self._manifest(manifest.id)
-            if there is not None and any(f.path.startswith(f"{own}/") for f in there.files):
-                return True  # it was ours, sent again because its answer was lost
             self._remove(f"{folder}/{own}")
         return is_first
 
     def _create(self, path: str, data: bytes) -> bool:
         """Writes a whole file unless there is one; whether it did. Of two at once, one does."""
-        uri, place = self._uri(path), self._path(path)
-        try:
-            if is_local(self._file_system):
-                return _create_local(Path(place), data)
-            self._file_system.pipe_file(place, data, mode="create")
-        except FileExistsError:
-            return False
-        except store_errors() as error:
-            self._file_system.invalidate_cache()
-            if self._file_system.exists(place):  # S3 answers "precondition failed"
-                return False
-            raise DataError(f"{uri!r} cannot be written: {error}.") from error
-        return True
+        return create_file(self._file_system, self._path(path), data)
 
     def _remove(self, path: str) -> None:
         try:
@@ -545,22 +530,6 @@ def find_version(text: str) -> Version:
     """
     path, sign, name = text.rpartition("@")
     return Store(path).version(name) if sign and "/" not in name else Store(text).version()
-
-
-def _create_local(path: Path, data: bytes) -> bool:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    aside = path.parent / aside_name(path.name)
-    try:
-        with aside.open("xb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        os.link(aside, path)  # unlike a rename, it fails where the name is taken
-    except FileExistsError:
-        return False
-    finally:
-        aside.unlink(missing_ok=True)
-    return True
 
 
 def _now() -> datetime:

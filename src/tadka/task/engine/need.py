@@ -1,12 +1,12 @@
 """Tasks that a body asked for while it ran, written down with its result and read back."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from tadka.core.error import TadkaError
-from tadka.core.extra import require
-from tadka.task.define.frozen import Input, ordered, path_of
-from tadka.task.define.task import Part, Task, needs_of
+from tadka.task.define.frozen import ordered, path_of
+from tadka.task.define.restore import Classes, task_of
+from tadka.task.define.task import Task, needs_of
 
 NEEDS = "needs"
 """Their name among the parts of an entry; they are no part of its key."""
@@ -46,26 +46,13 @@ def restored(found: Mapping[str, Any]) -> dict[str, tuple[Task[Any], str]] | Non
         None where one cannot be made any more: its class is gone, or has other fields.
     """
     tasks: dict[str, Task[Any]] = {}
-
-    def task_of(id_: str, part: str | None) -> Input[Any]:
-        return tasks[id_] if part is None else Part(tasks[id_], part)
-
-    known = {path_of(cls): cls for cls in _subclasses(Task)}
-    for row in found["tasks"]:
-        cls = known.get(row["task"]) or _imported(row["task"])
-        if cls is None:
-            return None
-        try:
-            values = {
-                name: cls.fields[name].from_json(value, cls.__name__, task_of)
-                for name, value in row["fields"].items()
-            }
-            task = cls(**values)
-        except (TadkaError, KeyError):
-            return None
-        if task.id != row["id"]:
-            return None
-        tasks[task.id] = task
+    classes = Classes()
+    try:
+        for row in found["tasks"]:
+            cls = classes.of(row["task"])
+            tasks[row["id"]] = task_of(cls, row["id"], row["fields"], tasks)
+    except (TadkaError, KeyError):
+        return None
     return {id_: (tasks[id_], content) for id_, content in found["contents"].items()}
 
 
@@ -79,23 +66,3 @@ def restored_calls(found: Mapping[str, Any]) -> list[list[tuple[Task[Any], str]]
     if needs is None:
         return None
     return [[needs[id_] for id_ in call] for call in found.get("calls", [list(needs)])]
-
-
-def _subclasses(cls: type[Task[Any]]) -> Iterator[type[Task[Any]]]:
-    """All that are known to this process; of a name that was defined again the last one is last."""
-    for one in cls.__subclasses__():
-        yield one
-        yield from _subclasses(one)
-
-
-def _imported(path: str) -> type[Task[Any]] | None:
-    names = path.split(".")
-    for length in range(len(names) - 1, 0, -1):
-        try:
-            value: Any = require(".".join(names[:length]))
-        except ImportError:
-            continue
-        for name in names[length:]:
-            value = getattr(value, name, None)
-        return value if isinstance(value, type) and issubclass(value, Task) else None
-    return None

@@ -2,31 +2,34 @@
 
 import contextlib
 import os
-import random
 import resource
 import shutil
-import sys
 import time
 import traceback
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, TextIO
 
-from tadka.core.error import ConfigError, DataError, TadkaError
-from tadka.task.define.declaration import closest
+from tadka.core.error import ConfigError, TadkaError
 from tadka.task.define.frozen import Input, loaded
 from tadka.task.define.run import Run
-from tadka.task.define.task import Part, Task, arguments_of, inputs_of, type_of_output, whole_of
+from tadka.task.define.task import Part, Task, arguments_of, inputs_of, whole_of
+from tadka.task.engine.body import (
+    codec_for,
+    number_of,
+    refuse_dump,
+    returned,
+    set_seed,
+    settled,
+    theirs,
+)
 from tadka.task.engine.capture import Capture
 from tadka.task.engine.chart import points_of
 from tadka.task.engine.job import Failure, Job, Outcome, Ready
-from tadka.task.output.codec import Codec, codec_of
+from tadka.task.output.codec import Codec
 from tadka.task.output.frame import library_of
 from tadka.task.store.row import Output
 from tadka.task.store.store import Damaged, Store
-
-_SEEDS = 2**32
-"""Of numpy's generator; random and torch take them too."""
 
 _FULL_BYTES = 1 << 20
 """A disk with less space than this counts as full."""
@@ -114,7 +117,7 @@ class _Performance:
             argument.name: self._argument(argument.name, argument.is_run, argument.is_lazy)
             for argument in arguments_of(self.cls)
         }
-        _seed(self.job.seed)
+        set_seed(self.job.seed)
         value = self.task.run(**arguments)
         del arguments
         if "" in self.cls.outs:
@@ -165,46 +168,24 @@ class _Performance:
     # ------------------------------------------------------------ outputs
 
     def dump(self, name: str, value: Any) -> None:
-        codec = _codec(self.cls, name)
-        value = codec.settle(value)
-        codec.refuse(value, f"{self.cls.__name__}.out[{name!r}]" if name else _where(self.cls))
+        codec = codec_for(self.cls, name)
+        value = settled(codec, self.cls, name, value)
         if self.cls.checks:
             self._values[name] = value
         self._write(codec, name, value)
 
     def _several(self, value: Any) -> tuple[dict[str, Any], dict[str, Any]]:
         """Outputs that `run` returned and did not write itself; all of them."""
-        names = self.cls.outs
-        where = f"{self.cls.__name__}.run"
-        if value is None and self.written:
-            value = {}
-        if not isinstance(value, Mapping):
-            raise DataError(
-                f"{where} returned {type(value).__name__}; it must return a dict with its outputs "
-                f"{', '.join(map(repr, names))}."
-            )
-        for name in value:
-            if name not in names:
-                hint = closest(str(name), names, "Its outputs are ")
-                raise DataError(f"{where} returned an output {name!r}.{hint}")
-            if name in self.written:
-                raise DataError(f"{where} returned output {name!r}, which it had dumped already.")
-        missing = [name for name in names if name not in value and name not in self.written]
-        if missing:
-            raise DataError(
-                f"{where} gave no output {', '.join(map(repr, missing))}; return it in the dict, "
-                "or call run.dump(value, name)."
-            )
-        return dict(value), {**self._values, **value}
+        found = returned(self.cls, value, self.written)
+        return found, {**self._values, **found}
 
-    def _check(self, returned: dict[str, Any], whole: Any) -> None:
+    def _check(self, found: dict[str, Any], whole: Any) -> None:
         """Looks at what the body returned, then writes it."""
-        codecs = {name: _codec(self.cls, name) for name in returned}
+        codecs = {name: codec_for(self.cls, name) for name in found}
         for name, codec in codecs.items():
-            value = returned[name] = codec.settle(returned[name])
-            codec.refuse(value, f"{_where(self.cls)}[{name!r}]" if name else _where(self.cls))
+            found[name] = settled(codec, self.cls, name, found[name])
         if self.cls.checks:
-            whole = returned[""] if "" in returned else {**whole, **returned}  # noqa: SIM401
+            whole = found[""] if "" in found else {**whole, **found}  # noqa: SIM401
             for one in self.cls.checks:
                 if one.passes(self.task, whole):
                     continue
@@ -212,7 +193,7 @@ class _Performance:
                     raise _FailedCheck(f"Check {self.cls.__name__}.{one.name} failed.")
                 self.warnings.append(f"check {one.name} failed")
         for name, codec in codecs.items():
-            self._write(codec, name, returned[name])
+            self._write(codec, name, found[name])
 
     def _write(self, codec: Codec, name: str, value: Any) -> None:
         packed = codec.pack(value)
@@ -280,20 +261,12 @@ class _Run(Run):
         return values[0] if is_one else values
 
     def dump(self, value: Any, name: str) -> None:
-        outs = self._performance.cls.outs
-        if name not in outs:
-            where = f"{self._performance.cls.__name__}.run"
-            hint = closest(str(name), outs, "Its outputs are ") if "" not in outs else ""
-            raise ConfigError(f"{where} dumps an output {name!r} that is not declared.{hint}")
-        if name in self._performance.written:
-            raise ConfigError(f"{self._performance.cls.__name__}.run dumped {name!r} twice.")
+        refuse_dump(self._performance.cls, name, self._performance.written)
         self._performance.dump(name, value)
 
     def log(self, **metrics: float) -> None:
         for name, value in metrics.items():
-            if isinstance(value, bool) or not hasattr(value, "__float__"):
-                raise ConfigError(f"run.log({name}={value!r}): a metric must be a number.")
-            self.metrics[name] = value if isinstance(value, int) else float(value)
+            self.metrics[name] = number_of(name, value)
 
     def plot(self, frame: Any, x: str, y: str) -> None:
         self.plots.append({"x": x, "y": y, "points": points_of(frame, x, y)})
@@ -323,7 +296,7 @@ def value_of(
     """
     wanted = item.output if isinstance(item, Part) else None
     values = {
-        output.name: _value(output, _codec(ready.cls, output.name), store, kept)
+        output.name: _value(output, codec_for(ready.cls, output.name), store, kept)
         for output in ready.outputs
         if wanted is None or output.name == wanted
     }
@@ -341,53 +314,19 @@ def _value(output: Output, codec: Codec, store: Store, kept: Callable[[Path], Pa
     return value
 
 
-def _codec(cls: type[Task[Any]], name: str) -> Codec:
-    key = cls, name
-    found = _CODECS.get(key)
-    if found is None:
-        found = _CODECS[key] = codec_of(cls.outs[name], type_of_output(cls, name))
-    return found
-
-
-_CODECS: dict[tuple[type, str], Codec] = {}
-
-
-def _where(cls: type[Task[Any]]) -> str:
-    return f"{cls.__name__}.out"
-
-
-def _seed(seed: int) -> None:
-    """Seeds generators that code may use without saying so, of libraries that are loaded."""
-    random.seed(seed)
-    numpy = sys.modules.get("numpy")
-    if numpy is not None:
-        numpy.random.seed(seed % _SEEDS)
-    torch = sys.modules.get("torch")
-    if torch is not None:
-        torch.manual_seed(seed % _SEEDS)
-
-
 def _failure_of(error: BaseException) -> Failure:
     """An exception, with the traceback from the user's first line on."""
     if isinstance(error, Damaged):
         return Failure("damaged", str(error), content=error.content)
     if isinstance(error, _FailedCheck):
         return Failure("check", str(error))
-    lines = traceback.format_exception(type(error), error, _theirs(error.__traceback__))
+    lines = traceback.format_exception(type(error), error, theirs(error.__traceback__))
     message = "".join(traceback.format_exception_only(error)).strip()
     if isinstance(error, TadkaError):
         message = f"{type(error).__name__}: {error}"
     return Failure(
         "out of memory" if isinstance(error, MemoryError) else "error", message, "".join(lines)
     )
-
-
-def _theirs(found: Any) -> Any:
-    """The part of a traceback below our own frames; all of it where there is none."""
-    step = found
-    while step is not None and step.tb_frame.f_code.co_filename == __file__:
-        step = step.tb_next
-    return step or found
 
 
 def _peak_bytes(*, is_fresh: bool = False) -> int:

@@ -11,6 +11,7 @@ from tadka.task.define.frozen import Input, path_of
 from tadka.task.define.task import Task, whole_of
 from tadka.task.engine.perform import value_of
 from tadka.task.engine.work import Works
+from tadka.task.look.word import first_line
 from tadka.task.store.row import Entry
 from tadka.task.store.store import Store
 
@@ -64,21 +65,6 @@ class Result:
             "warnings": list(self.warnings),
             "log": self.log,
         }
-
-
-def first_line(error: str | None) -> str:
-    """The type of an exception and the first line of what it says, as a sentence.
-
-    Args:
-        error: As a `Result` has it.
-    """
-    lines = [line for line in (error or "").splitlines() if line.strip()]
-    # before the type of a SyntaxError stands where it is
-    plain = [line for line in lines if not line.startswith((" ", 'File "'))] or lines
-    if not plain:
-        return ""
-    text = plain[0].strip()
-    return text if text[-1] in ".!?" else f"{text.rstrip(':')}."
 
 
 class BuildError(TadkaError):

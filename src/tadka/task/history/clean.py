@@ -12,9 +12,9 @@ from typing import Any
 
 from tadka.core.error import ConfigError, DataError
 from tadka.task.define.frozen import Input
+from tadka.task.define.restore import ids_in_fields
 from tadka.task.define.task import whole_of
 from tadka.task.history.lineage import Lineage, by_id, num_bytes_of
-from tadka.task.history.restore import ids_in_fields
 from tadka.task.history.results import Since, Workspace, moment_of
 from tadka.task.look.table import aligned
 from tadka.task.look.word import many, moment, size

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
-from tadka.task.history.restore import ids_in_fields
+from tadka.task.define.restore import ids_in_fields
 from tadka.task.store.row import Entry, Execution, RunRow
 from tadka.task.store.store import Store
 

@@ -13,8 +13,9 @@ from tadka.core.error import ConfigError, DataError, NotFound
 from tadka.task.define.annotation import kind_of
 from tadka.task.define.declaration import closest
 from tadka.task.define.frozen import Input, path_of
+from tadka.task.define.restore import Classes, ids_in
 from tadka.task.define.task import Part, Task, type_of_output, whole_of
-from tadka.task.history.restore import class_of, ids_in, restored
+from tadka.task.history.restore import restored
 from tadka.task.look.table import Table, num_rows_of, shown_fields
 from tadka.task.look.word import duration, moment, size
 from tadka.task.output.codec import codec_of, codec_of_stored
@@ -359,7 +360,7 @@ def _class(entry: Entry, output: Output) -> type[Task[Any]]:
     """The class whose own functions load an output."""
     name = entry.task.rpartition(".")[2]
     try:
-        cls = class_of(entry.task)
+        cls = Classes().of(entry.task)
     except (NotFound, DataError) as error:
         raise ConfigError(
             f"Functions of {name} load the result {entry.key[:12]}, and the class cannot be "

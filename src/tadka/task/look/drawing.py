@@ -8,7 +8,7 @@ from itertools import pairwise
 
 from tadka.task.look.layout import Point, arrange
 from tadka.task.look.view import STATUSES, View
-from tadka.task.look.word import duration, fitted, many, many_rows, plain, size
+from tadka.task.look.word import duration, first_line, fitted, many, many_rows, plain, size
 
 WIDTH, HEIGHT = 226.0, 60.0  # of a box
 _MOST_LINKS = 3000  # of one picture: with more of them nothing can be seen
@@ -230,7 +230,7 @@ def draw_classes(groups: Sequence[Group]) -> str | None:
 def small_print(view: View) -> str:
     """The figures of a task, or why it is to run, in one line."""
     if view.status == "failed" and view.execution is not None and view.execution.error:
-        return plain(view.execution.error.strip().rpartition("\n")[2])
+        return plain(first_line(view.execution.error))
     if not view.is_stored and view.reasons:
         return plain(view.reasons[0])
     figures = [duration(view.seconds), size(view.num_bytes)]

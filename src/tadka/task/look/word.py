@@ -59,6 +59,21 @@ def printed(text: str, num_lines: int) -> tuple[str, int]:
     return "\n".join(last[-num_lines:]), max(0, len(last) - num_lines)
 
 
+def first_line(error: str | None) -> str:
+    """The type of an exception and the first line of what it says, as a sentence.
+
+    Args:
+        error: As a `Result` has it.
+    """
+    lines = [line for line in (error or "").splitlines() if line.strip()]
+    # before the type of a SyntaxError stands where it is
+    plain = [line for line in lines if not line.startswith((" ", 'File "'))] or lines
+    if not plain:
+        return ""
+    text = plain[0].strip()
+    return text if text[-1] in ".!?" else f"{text.rstrip(':')}."
+
+
 def number(value: Any, digits: int = 4) -> str:
     """A number in few letters: `12.5k`; anything else as it is.
 

@@ -16,12 +16,11 @@ import time
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import replace
 from typing import Any, TypeVar
 
 from tadka.core.error import DataError, NotFound
+from tadka.storage.conditional import create_file, names_in, read_file, remove_file, replace_file
 from tadka.storage.uri import resolve
-from tadka.task.store.conditional import create_file, names_in, read_file, remove_file, replace_file
 from tadka.task.store.row import Entry, Execution, RunRow, compact, environment_of
 
 A = TypeVar("A")
@@ -192,16 +191,14 @@ class ObjectIndex:
 
         Args:
             run: Its id.
-            status: "ok" or "failed".
+            status: As in `RunRow`.
             ended_at: Seconds since 1970.
             details: Counts and what else is to be said.
 
         Raises:
             NotFound: There is no such run.
         """
-        found = self.run(run)
-        kept = {**found.details, **(details or {})}
-        self.begin_run(replace(found, status=status, ended_at=ended_at, details=kept))
+        self.begin_run(self.run(run).ended(status, ended_at, details))
 
     def run(self, run: str) -> RunRow:
         """A run.

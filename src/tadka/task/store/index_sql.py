@@ -5,7 +5,6 @@ import os
 import string
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from dataclasses import replace
 from typing import Any, TypeVar
 
 from tadka.core.error import ConfigError, DataError, NotFound
@@ -262,16 +261,14 @@ class SqlIndex:
 
         Args:
             run: Its id.
-            status: "ok" or "failed".
+            status: As in `RunRow`.
             ended_at: Seconds since 1970.
             details: Counts and what else is to be said.
 
         Raises:
             NotFound: There is no such run.
         """
-        found = self.run(run)
-        kept = {**found.details, **(details or {})}
-        self.begin_run(replace(found, status=status, ended_at=ended_at, details=kept))
+        self.begin_run(self.run(run).ended(status, ended_at, details))
 
     def run(self, run: str) -> RunRow:
         """A run.

@@ -12,7 +12,6 @@ import time
 import weakref
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -243,16 +242,14 @@ class SqliteIndex:
 
         Args:
             run: Its id.
-            status: "ok" or "failed".
+            status: As in `RunRow`.
             ended_at: Seconds since 1970.
             details: Counts and what else is to be said.
 
         Raises:
             NotFound: There is no such run.
         """
-        found = self.run(run)
-        kept = {**found.details, **(details or {})}
-        self.begin_run(replace(found, status=status, ended_at=ended_at, details=kept))
+        self.begin_run(self.run(run).ended(status, ended_at, details))
 
     def run(self, run: str) -> RunRow:
         """A run.

@@ -29,7 +29,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from tadka.core.error import ConfigError, DataError
-from tadka.task.store.conditional import create_file, names_in, read_file, remove_file, replace_file
+from tadka.storage.conditional import create_file, names_in, read_file, remove_file, replace_file
 
 _FIRST_WAIT_S = 0.001
 _LONGEST_WAIT_S = 0.05

@@ -3,7 +3,7 @@
 import hashlib
 import json
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import MISSING, dataclass, field, fields
+from dataclasses import MISSING, dataclass, field, fields, replace
 from typing import Any, TypeVar
 
 R = TypeVar("R")
@@ -200,6 +200,17 @@ class RunRow:
     ended_at: float | None = None
     status: str = "running"
     details: Mapping[str, Any] = field(default_factory=dict)
+
+    def ended(self, status: str, ended_at: float, details: Mapping[str, Any] | None) -> "RunRow":
+        """The same run at its end.
+
+        Args:
+            status: One of those above, but "running".
+            ended_at: Seconds since 1970.
+            details: What else is to be said, beside what was.
+        """
+        said = {**self.details, **(details or {})}
+        return replace(self, status=status, ended_at=ended_at, details=said)
 
     def to_json(self) -> dict[str, Any]:
         """What `from_json` makes the same run of."""

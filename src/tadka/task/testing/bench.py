@@ -1,6 +1,5 @@
 """Runs the body of a task in memory, without a store."""
 
-import random
 import shutil
 import tempfile
 import warnings
@@ -9,17 +8,22 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, Self
 
-from tadka.core.error import ConfigError, DataError
-from tadka.core.extra import loaded as loaded_module
-from tadka.task.define.declaration import Argument, closest
+from tadka.core.error import DataError
+from tadka.task.define.declaration import Argument
 from tadka.task.define.frozen import Input, loaded
 from tadka.task.define.run import Run
-from tadka.task.define.task import Task, arguments_of, type_of_output
+from tadka.task.define.task import Task, arguments_of
+from tadka.task.engine.body import (
+    codec_for,
+    number_of,
+    refuse_dump,
+    returned,
+    set_seed,
+    settled,
+)
 from tadka.task.engine.job import seed_of
-from tadka.task.output.codec import Codec, codec_of
+from tadka.task.output.codec import Codec
 from tadka.task.output.frame import library_of
-
-_SEEDS = 2**32  # of numpy's generator
 
 
 class Bench(Run):
@@ -72,31 +76,13 @@ class Bench(Run):
             argument.name: self._argument(argument, arguments)
             for argument in arguments_of(self._cls)
         }
-        _seed(self.seed)
+        set_seed(self.seed)
         value: Any = self._task.run(**taken)
         if "" in self._cls.outs:
             return {"": self._settled("", value)}
-        where = f"{self._cls.__name__}.run"
-        names = self._cls.outs
-        value = {} if value is None and self._dumped else value
-        if not isinstance(value, Mapping):
-            raise DataError(
-                f"{where} returned {type(value).__name__}; it must return a dict with its outputs "
-                f"{', '.join(map(repr, names))}."
-            )
-        for name in value:
-            if name not in names:
-                raise DataError(
-                    f"{where} returned an output {name!r}."
-                    f"{closest(str(name), names, 'Its outputs are ')}"
-                )
-            if name in self._dumped:
-                raise DataError(f"{where} returned output {name!r}, which it had dumped already.")
-        found = {**self._dumped, **{name: self._settled(name, one) for name, one in value.items()}}
-        missing = [name for name in names if name not in found]
-        if missing:
-            raise DataError(f"{where} gave no output {', '.join(map(repr, missing))}.")
-        return {name: found[name] for name in names}
+        rest = returned(self._cls, value, self._dumped)
+        found = {**self._dumped, **{name: self._settled(name, one) for name, one in rest.items()}}
+        return {name: found[name] for name in self._cls.outs}
 
     def check(self, outputs: Mapping[str, Any]) -> None:
         """Asks the checks of the class.
@@ -124,15 +110,11 @@ class Bench(Run):
         return iter(value) if argument.is_lazy else value
 
     def _settled(self, name: str, value: Any) -> Any:
-        out = self._cls.outs[name]
-        codec = codec_of(out, type_of_output(self._cls, name))
-        if self._is_empty and out.min_rows:
-            codec = Codec(replace(out, min_rows=0), codec.type_, codec.format)
-        settled = codec.settle(value)
-        cls = self._cls.__name__
-        codec.refuse(settled, f"{cls}.out[{name!r}]" if name else f"{cls}.out")
-        is_lazy = library_of(codec.type_) == "lazy"
-        return settled.lazy() if is_lazy else settled
+        codec = codec_for(self._cls, name)
+        if self._is_empty and codec.out.min_rows:
+            codec = Codec(replace(codec.out, min_rows=0), codec.type_, codec.format)
+        value = settled(codec, self._cls, name, value)
+        return value.lazy() if library_of(codec.type_) == "lazy" else value
 
     # ------------------------------------------------------------ what a body sees
 
@@ -152,25 +134,11 @@ class Bench(Run):
         return [self._need(item) for item in task]
 
     def dump(self, value: Any, name: str) -> None:
-        if name not in self._cls.outs:
-            raise ConfigError(
-                f"{self._cls.__name__}.run dumps an output {name!r} that is not declared."
-            )
-        if name in self._dumped:
-            raise ConfigError(f"{self._cls.__name__}.run dumped {name!r} twice.")
+        refuse_dump(self._cls, name, self._dumped)
         self._dumped[name] = self._settled(name, value)
 
     def log(self, **metrics: float) -> None:
         for name, value in metrics.items():
-            if isinstance(value, bool) or not hasattr(value, "__float__"):
-                raise ConfigError(f"run.log({name}={value!r}): a metric must be a number.")
+            number_of(name, value)
 
     def plot(self, frame: Any, x: str, y: str) -> None: ...
-
-
-def _seed(seed: int) -> None:
-    random.seed(seed)
-    if (numpy := loaded_module("numpy")) is not None:
-        numpy.random.seed(seed % _SEEDS)
-    if (torch := loaded_module("torch")) is not None:
-        torch.manual_seed(seed % _SEEDS)

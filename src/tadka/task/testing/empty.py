@@ -10,6 +10,7 @@ from typing import Any, Literal
 from tadka.core.error import ConfigError, DataError
 from tadka.task.define.frozen import Input, path_of
 from tadka.task.define.task import Part, Task, inputs_of, type_of_output, whole_of
+from tadka.task.engine.body import theirs
 from tadka.task.graph import Graph, Node
 from tadka.task.output.empty import empty_of, without_rows
 from tadka.task.testing.bench import Bench
@@ -153,7 +154,9 @@ class _EmptySession:
         except (Exception, SystemExit) as error:  # noqa: BLE001 - user code raises anything
             self._values[node.id] = declared
             last = traceback.format_exception_only(error)[-1].strip()
-            lines = traceback.format_exception(type(error), error, _theirs(error.__traceback__))
+            lines = traceback.format_exception(
+                type(error), error, theirs(error.__traceback__, _HERE)
+            )
             return EmptyResult(task, "failed", last, "".join(lines))
         self._values[node.id] = {
             name: without_rows(value) if name in declared else value
@@ -191,11 +194,3 @@ def _declared(cls: type[Task[Any]]) -> dict[str, Any]:
             except ConfigError:  # a result of another kind
                 continue
     return found
-
-
-def _theirs(found: Any) -> Any:
-    """The part of a traceback below our own frames; all of it where there is none."""
-    step = found
-    while step is not None and Path(step.tb_frame.f_code.co_filename).parent == _HERE:
-        step = step.tb_next
-    return step or found

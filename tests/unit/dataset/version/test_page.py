@@ -1,5 +1,4 @@
 import re
-import subprocess
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -10,8 +9,8 @@ from tadka.dataset.expression.kind import BOOL, DATE, FLOAT, INT, STRING, Kind
 from tadka.dataset.measure.measure import ColumnStatistics
 from tadka.dataset.version.manifest import FileRecord, Manifest, TableRecord
 from tadka.dataset.version.page import render
+from tests.browser import picture_of
 from tests.unit.dataset.made import column, manifest_of
-from tests.unit.stream.test_page import pixels
 
 EVIL = "\"><script>alert(1)</script><img src=x onerror=alert(2)>&amp;'"
 VOID = {"meta"}
@@ -205,42 +204,18 @@ def test_extreme_numbers_are_shown(value: Any) -> None:
 def test_a_browser_draws_bars_and_nothing_is_cut(chromium: str, tmp_path: Path) -> None:
     page = tmp_path / "page.html"
     page.write_text(render(example(), labels={"train": (800, 0.5)}), encoding="utf-8")
-    picture = tmp_path / "page.png"
 
-    subprocess.run(
-        [
-            chromium,
-            "--headless",
-            "--no-sandbox",
-            "--disable-gpu",
-            "--disable-quic",
-            "--no-first-run",
-            "--disable-background-networking",
-            "--disable-component-update",
-            "--disable-sync",
-            "--hide-scrollbars",
-            "--force-device-scale-factor=1",
-            f"--user-data-dir={tmp_path / 'profile'}",
-            "--window-size=900,1500",
-            f"--screenshot={picture}",
-            page.as_uri(),
-        ],
-        check=True,
-        capture_output=True,
-        timeout=90,
-    )
+    picture, _ = picture_of(chromium, page, 900, 1500)
 
-    width, height, lines = pixels(picture.read_bytes())
-    assert (900, 1500) == (width, height)
+    assert (900, 1500) == (picture.width, picture.height)
     blue, vermilion = b"\x00\x72\xb2", b"\xd5\x5e\x00"
-    counts = dict.fromkeys((blue, vermilion), 0)
-    right = 0
-    for line in lines:
-        for x in range(0, len(line), 3):
-            colour = line[x : x + 3]
-            if colour in counts:
-                counts[colour] += 1
-                right = max(right, x // 3)
+    counts = picture.colours
+    right = max(
+        x // 3
+        for line in picture.lines
+        for x in range(0, len(line), 3)
+        if line[x : x + 3] in {blue, vermilion}
+    )
     assert counts[blue] > 20 * 10 * 30, "the histogram of 20 bars, and those of values"
     assert counts[vermilion] > 72 * 3, "the bar of the column without any value"
     assert 780 < right < 880, "the last bar of the histogram is in sight"

@@ -13,8 +13,8 @@ from tadka.core.error import ConfigError
 from tadka.task.define.task import Task
 from tadka.task.engine import drive
 from tadka.task.engine.build import Build, BuildError, Event, Report, build
-from tadka.task.engine.report import first_line
 from tadka.task.force import below
+from tadka.task.look.word import first_line
 from tadka.task.output.out import Out
 from tadka.task.store.store import Store
 from tests.unit.task.engine import steps

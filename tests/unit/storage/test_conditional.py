@@ -6,8 +6,8 @@ import fsspec
 import pytest
 
 from tadka.core.error import DataError
+from tadka.storage.conditional import create_file, names_in, read_file, remove_file, replace_file
 from tadka.storage.uri import resolve
-from tadka.task.store.conditional import create_file, names_in, read_file, remove_file, replace_file
 
 
 @pytest.fixture(params=["local", "memory", "s3"])

@@ -31,7 +31,7 @@ def create_file(file_system: Any, path: str, data: bytes) -> bool:
     except store_errors() as error:
         file_system.invalidate_cache()
         if not file_system.exists(path):
-            raise DataError(f"{path!r} cannot be written: {error}.") from error
+            raise DataError(f"{_uri(file_system, path)!r} cannot be written: {error}.") from error
         # A request whose answer was lost is sent again, and then meets its own file.
         return not is_local(file_system) and read_file(file_system, path) == data
     return True
@@ -59,7 +59,7 @@ def replace_file(file_system: Any, path: str, data: bytes) -> None:
         else:
             file_system.pipe_file(path, data)
     except store_errors() as error:
-        raise DataError(f"{path!r} cannot be written: {error}.") from error
+        raise DataError(f"{_uri(file_system, path)!r} cannot be written: {error}.") from error
 
 
 def read_file(file_system: Any, path: str) -> bytes | None:
@@ -77,7 +77,7 @@ def read_file(file_system: Any, path: str) -> bytes | None:
     except (FileNotFoundError, NotADirectoryError):
         return None
     except store_errors() as error:
-        raise DataError(f"{path!r} cannot be read: {error}.") from error
+        raise DataError(f"{_uri(file_system, path)!r} cannot be read: {error}.") from error
     return data
 
 
@@ -97,7 +97,7 @@ def names_in(file_system: Any, folder: str) -> list[str]:
     except (FileNotFoundError, NotADirectoryError):
         return []
     except store_errors() as error:
-        raise DataError(f"{folder!r} cannot be listed: {error}.") from error
+        raise DataError(f"{_uri(file_system, folder)!r} cannot be listed: {error}.") from error
     names = {str(path).rstrip("/").rpartition("/")[2] for path in paths}
     return sorted(name for name in names if name and not name.startswith("."))
 
@@ -117,7 +117,12 @@ def remove_file(file_system: Any, path: str) -> None:
     except FileNotFoundError:
         pass
     except store_errors() as error:
-        raise DataError(f"{path!r} cannot be removed: {error}.") from error
+        raise DataError(f"{_uri(file_system, path)!r} cannot be removed: {error}.") from error
+
+
+def _uri(file_system: Any, path: str) -> str:
+    """A path as people write it."""
+    return path if is_local(file_system) else str(file_system.unstrip_protocol(path))
 
 
 def _create_local(path: Path, data: bytes) -> bool:
