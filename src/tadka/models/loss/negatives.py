@@ -16,7 +16,7 @@ from tadka.models.loss.pairs import (
     contains,
     items_of,
     nth_absent,
-    num_below,
+    num_without_row,
 )
 
 Array = npt.NDArray[np.float64]
@@ -158,7 +158,7 @@ def _uniform(
 ) -> IntArray:
     """One item for each user, uniformly from those that are not the user's."""
     indptr = seen[0]
-    none_N = num_below(seen, user_N, np.full(len(user_N), first_item, dtype=np.int64))
+    none_N = num_without_row(seen, user_N, first_item)
     num_seen_N = np.asarray(indptr[user_N + 1] - indptr[user_N], dtype=np.int64) - none_N
     num_absent_N = num_items - first_item - num_seen_N
     nth_N = np.floor(rng.random(len(user_N)) * np.maximum(num_absent_N, 1)).astype(np.int64)

@@ -109,6 +109,27 @@ def num_below(csr: Csr, users_N: IntArray, items_N: IntArray) -> IntArray:
     return low_N - start_N
 
 
+def num_without_row(csr: Csr, users_N: IntArray, first_item: int) -> IntArray:
+    """How many entries of each user stand for items without a row: mostly none.
+
+    Args:
+        csr: The pairs.
+        users_N: Rows of users.
+        first_item: Smallest row of a known item.
+
+    Returns:
+        Counts, shape (N,).
+    """
+    indptr, indices = csr
+    count_N = np.zeros(len(users_N), dtype=np.int64)
+    if first_item < 1 or not len(indices):
+        return count_N
+    start_N = np.minimum(indptr[users_N], len(indices) - 1)  # of a user without items: any entry
+    some = np.flatnonzero(indices[start_N] < first_item)
+    count_N[some] = num_below(csr, users_N[some], np.full(len(some), first_item, dtype=np.int64))
+    return count_N
+
+
 def contains(csr: Csr, users_N: IntArray, items_N: IntArray) -> npt.NDArray[np.bool_]:
     """Whether each pair is among those of `csr`.
 
@@ -143,7 +164,7 @@ def nth_absent(csr: Csr, users_N: IntArray, nth_N: IntArray, *, first_item: int 
     # The j-th item of a user has (item - first_item - j) absent items below it, which grows with j:
     # bisect for the first j with more than nth of them; the answer then lies j places further.
     indptr, indices = csr
-    skipped_N = num_below(csr, users_N, np.full(len(users_N), first_item, dtype=np.int64))
+    skipped_N = num_without_row(csr, users_N, first_item)
     start_N = np.asarray(indptr[users_N], dtype=np.int64) + skipped_N
     low_N, high_N = start_N.copy(), np.asarray(indptr[users_N + 1], dtype=np.int64)
     last = max(len(indices) - 1, 0)

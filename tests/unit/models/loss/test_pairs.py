@@ -2,7 +2,16 @@ import numpy as np
 import pytest
 
 from tadka.core.error import DataError
-from tadka.models.loss.pairs import Csr, contains, items_of, lengths, nth_absent, num_below, to_csr
+from tadka.models.loss.pairs import (
+    Csr,
+    contains,
+    items_of,
+    lengths,
+    nth_absent,
+    num_below,
+    num_without_row,
+    to_csr,
+)
 
 
 @pytest.fixture
@@ -81,3 +90,12 @@ def test_memory_mapped_int32_pairs_answer_alike(csr: Csr, tmp_path: object) -> N
 def test_rows_out_of_range_are_refused(users: list[int], items: list[int], message: str) -> None:
     with pytest.raises(DataError, match=message):
         to_csr(users, items, 4)
+
+
+def test_entries_without_a_row_are_counted() -> None:
+    csr = to_csr([0, 0, 0, 2, 2, 3], [0, 0, 3, 1, 4, 0], 5)
+
+    assert [2, 0, 0, 1, 0] == num_without_row(csr, np.arange(5), 1).tolist()
+    assert [2, 0, 1, 1, 0] == num_without_row(csr, np.arange(5), 2).tolist()
+    assert [0] * 5 == num_without_row(csr, np.arange(5), 0).tolist()
+    assert [2, 4, 1, 2] == nth_absent(csr, np.array([0, 0, 3, 3]), np.array([1, 2, 0, 1])).tolist()
