@@ -1,0 +1,413 @@
+"""Neighbours of some nodes, hop by hop, and the subgraph they make, in its own numbers.
+
+Each node's edges are drawn once, when it is first reached. So `layers[h]` are the edges into the
+nodes first reached after h hops, and the nodes stand in the order of hops: seeds, then theirs, ...
+A network of L layers needs in its first layer the edges into nodes of all hops but the last, in
+its last layer those into the seeds alone: `Subgraph.block`.
+
+Shape letters: B seeds, N nodes of the subgraph, E edges, F nodes whose edges are drawn, K draws.
+"""
+
+import struct
+import threading
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal, Self
+
+import numpy as np
+import numpy.typing as npt
+
+from tadka.core.error import ConfigError, DataError
+from tadka.models.graph.csr import Floats, Graph
+
+# Nodes up to which a table of 4 bytes a node in each thread finds a node's new number: ten times
+# faster than sorting. Only the pages that were touched are in memory.
+_MOST_TABLE_NODES = 1 << 28
+
+Rows = npt.NDArray[np.int64]
+Positions = npt.NDArray[np.int32]
+
+
+@dataclass(frozen=True, eq=False)
+class Layer:
+    """Edges from `src` to `dst`, positions in the subgraph's nodes, in ascending order of `dst`.
+
+    Args:
+        src: Neighbours that were drawn, int32, shape (E,).
+        dst: The nodes that they were drawn for, int32, shape (E,).
+        weight: Entries of the matrix that was asked for, float32, shape (E,), or None.
+        num_src: `src` is below it: nodes reached up to this hop.
+        num_dst: `dst` is below it: nodes reached before.
+    """
+
+    src: Positions
+    dst: Positions
+    weight: Floats | None
+    num_src: int
+    num_dst: int
+
+    @property
+    def indptr(self) -> npt.NDArray[np.int64]:
+        """Where the edges of each `dst` begin, shape (num_dst+1,)."""
+        return np.searchsorted(self.dst, np.arange(self.num_dst + 1))
+
+
+@dataclass(frozen=True, eq=False)
+class Subgraph:
+    """Nodes around some seeds, and edges between them.
+
+    Args:
+        seeds: Position of each seed in `nodes`, int32, shape (B,).
+        nodes: Rows of the graph, each once, int64, shape (N,); the seeds first, then by hops.
+        layers: Edges by hops; see `Layer`.
+    """
+
+    seeds: Positions
+    nodes: Rows
+    layers: tuple[Layer, ...]
+
+    @property
+    def num_bytes(self) -> int:
+        """Size of all arrays: what a message carries."""
+        arrays: list[npt.NDArray[Any]] = [self.seeds, self.nodes]
+        for layer in self.layers:
+            arrays += [layer.src, layer.dst, *([] if layer.weight is None else [layer.weight])]
+        return sum(array.nbytes for array in arrays)
+
+    def block(self, index: int) -> Layer:
+        """The edges for one layer of a network with as many layers as there are hops.
+
+        Args:
+            index: Of the layer, from 0, the one that sees the input, of vectors of all `nodes`.
+
+        Returns:
+            Edges from `num_src` vectors, what the layer gets, to `num_dst`, what it gives: those
+            of the first `num_dst` nodes. The last layer gives those of the unique seeds.
+        """
+        hops = self.layers[: len(self.layers) - index]
+        if len(hops) == 1:
+            return hops[0]
+        weight = np.concatenate([hop.weight for hop in hops]) if _all_weighted(hops) else None
+        return Layer(
+            np.concatenate([hop.src for hop in hops]),
+            np.concatenate([hop.dst for hop in hops]),
+            weight,
+            hops[-1].num_src,
+            hops[-1].num_dst,
+        )
+
+    def to_batch(self) -> dict[str, npt.NDArray[np.uint8]]:
+        """The subgraph as one column with a row for each seed, so that it travels with labels.
+
+        Returns:
+            `{"subgraph": array}`, uint8, shape (B, width): all bytes, and zeros at the end.
+            `{"label": labels_B, **subgraph.to_batch()}` is a batch of B rows.
+        """
+        num_seeds, num_layers = len(self.seeds), len(self.layers)
+        parts: list[npt.NDArray[Any]] = [self.nodes, self.seeds]
+        sizes = [len(self.nodes), num_layers, int(_all_weighted(self.layers))]
+        for layer in self.layers:
+            parts += [layer.src, layer.dst, *([] if layer.weight is None else [layer.weight])]
+            sizes += [len(layer.src), layer.num_src, layer.num_dst]
+        if not num_seeds:
+            return {"subgraph": np.zeros((0, num_layers), np.uint8)}
+        head = struct.pack(f"<{len(sizes)}q", *sizes)
+        total = len(head) + sum(part.nbytes for part in parts)
+        packed = np.zeros(-(-total // num_seeds) * num_seeds, np.uint8)
+        packed[: len(head)] = np.frombuffer(head, np.uint8)
+        at = len(head)
+        for part in parts:
+            packed[at : at + part.nbytes] = part.view(np.uint8)
+            at += part.nbytes
+        return {"subgraph": packed.reshape(num_seeds, -1)}
+
+    @classmethod
+    def from_batch(cls, batch: Mapping[str, Any]) -> "Subgraph":
+        """What `to_batch` packed; its arrays are views of the column.
+
+        Args:
+            batch: With the column `"subgraph"`, all rows of one subgraph.
+
+        Raises:
+            DataError: The column is no subgraph, or not all of its rows.
+        """
+        packed = np.asarray(batch["subgraph"])
+        if packed.ndim != 2 or packed.dtype != np.uint8:
+            raise DataError(
+                f"Column 'subgraph' has shape {packed.shape} and type {packed.dtype}; it must be "
+                "what Subgraph.to_batch gave: uint8 of shape (seeds, width)."
+            )
+        num_seeds = len(packed)
+        if not num_seeds:
+            none = np.empty(0, np.int32)
+            layer = Layer(none, none, None, 0, 0)
+            return cls(none, np.empty(0, np.int64), (layer,) * packed.shape[1])
+        reader = _Reader(np.ascontiguousarray(packed).reshape(-1))
+        num_nodes, num_layers, has_weights = reader.numbers(3)
+        sizes = [reader.numbers(3) for _ in range(num_layers)]
+        nodes, seeds = reader.array(np.int64, num_nodes), reader.array(np.int32, num_seeds)
+        layers = []
+        for num_edges, num_src, num_dst in sizes:
+            src, dst = reader.array(np.int32, num_edges), reader.array(np.int32, num_edges)
+            weight = reader.array(np.float32, num_edges) if has_weights else None
+            layers.append(Layer(src, dst, weight, num_src, num_dst))
+        return cls(seeds, nodes, tuple(layers))
+
+
+class _Reader:
+    """Takes arrays from the front of bytes."""
+
+    def __init__(self, data: npt.NDArray[np.uint8]) -> None:
+        self.data, self.at = data, 0
+
+    def numbers(self, count: int) -> list[int]:
+        return [int(number) for number in self.array(np.int64, count)]
+
+    def array(self, dtype: Any, count: int) -> Any:
+        stop = self.at + count * np.dtype(dtype).itemsize
+        if not self.at <= stop <= len(self.data):
+            raise DataError(
+                f"Column 'subgraph' has {len(self.data)} bytes and its head asks for more: rows "
+                "are missing. A batch of a subgraph cannot be cut or joined."
+            )
+        found = self.data[self.at : stop].view(dtype)
+        self.at = stop
+        return found
+
+
+def _all_weighted(layers: Sequence[Layer]) -> bool:
+    return bool(layers) and all(layer.weight is not None for layer in layers)
+
+
+# ------------------------------------------------------------------ sampling
+
+
+def sample(
+    graph: Graph,
+    seeds: npt.ArrayLike,
+    fanouts: Sequence[int | None],
+    rng: np.random.Generator | None = None,
+    *,
+    matrix: Literal["mean", "symmetric"] | Floats | None = None,
+    replace: bool = False,
+) -> Subgraph:
+    """Draws neighbours of seeds, of those neighbours, and so on; a function of its arguments alone.
+
+    Args:
+        graph: The graph.
+        seeds: Rows, shape (B,); one that occurs twice is one node.
+        fanouts: Neighbours to draw for each node, hop by hop; None for all, which needs no `rng`.
+        rng: Where draws come from. For the same subgraphs whatever the number of workers, make it
+            of seed, epoch and batch.
+        matrix: Weights that the edges get. `"mean"`: 1 / number of edges drawn for the node.
+            `"symmetric"`: entries of D^-1/2 A D^-1/2 for a graph without weights, as in
+            `Graph.normalised`. An array (E,) in the order of `graph.indices`: its entries. Those
+            of a matrix A are multiplied by degree / number drawn, so that the sum over drawn
+            neighbours has the expectation of `A @ x`, and equals it where all were drawn.
+        replace: Draw with replacement: always `fanout` draws, if a node has any edge, the same
+            edge maybe twice. Without, each edge at most once, so all of a node that has no more.
+
+    Returns:
+        The subgraph. A node without edges gets none.
+
+    Raises:
+        ConfigError: A fanout is below 1, `rng` is missing, or `matrix` does not fit the graph.
+        DataError: A seed is not a node.
+    """
+    seeds_B = np.asarray(seeds, dtype=np.int64)
+    _check(graph, seeds_B, fanouts, rng, matrix)
+    with _Numbering(graph.num_nodes) as numbering:
+        positions_B = numbering.add(seeds_B)
+        layers: list[Layer] = []
+        num_dst = 0
+        for fanout in fanouts:
+            num_before, num_dst = num_dst, numbering.num_nodes
+            frontier_F = numbering.since(num_before)
+            degree_F = graph.degree(frontier_F)
+            count_F, edge_E = _drawn(graph, frontier_F, degree_F, fanout, rng, replace=replace)
+            end_E = graph.indices[edge_E]
+            src_E = numbering.add(end_E)
+            dst_E = np.repeat(np.arange(num_before, num_dst, dtype=np.int32), count_F)
+            weight = _weights(graph, matrix, degree_F, count_F, edge_E, end_E)
+            layers.append(Layer(src_E, dst_E, weight, numbering.num_nodes, num_dst))
+        return Subgraph(positions_B, numbering.since(0), tuple(layers))
+
+
+def _check(
+    graph: Graph, seeds_B: Rows, fanouts: Sequence[int | None], rng: object, matrix: object
+) -> None:
+    for fanout in fanouts:
+        if fanout is not None and fanout < 1:
+            raise ConfigError(f"Fanout {fanout} is below 1; give at least 1, or None for all.")
+        if fanout is not None and rng is None:
+            raise ConfigError(f"Fanout {fanout} draws neighbours; sample needs rng for that.")
+    if seeds_B.ndim != 1:
+        raise DataError(f"seeds have shape {seeds_B.shape}; they must be rows of shape (seeds,).")
+    if len(seeds_B) and not (0 <= seeds_B.min() and seeds_B.max() < graph.num_nodes):
+        worst = seeds_B.min() if seeds_B.min() < 0 else seeds_B.max()
+        raise DataError(f"Seed {worst} is not a node; they are from 0 to {graph.num_nodes - 1}.")
+    if isinstance(matrix, str) and matrix not in {"mean", "symmetric"}:
+        raise ConfigError(f"matrix is {matrix!r}; it must be 'mean', 'symmetric' or an array.")
+    if isinstance(matrix, str) and matrix == "symmetric" and graph.weight is not None:
+        raise ConfigError("The graph has weights; give matrix=graph.normalised() instead.")
+    if isinstance(matrix, np.ndarray) and matrix.shape != (graph.num_edges,):
+        raise ConfigError(
+            f"matrix has shape {matrix.shape}; it must have an entry for each of the "
+            f"{graph.num_edges} edges."
+        )
+
+
+def _drawn(
+    graph: Graph,
+    frontier_F: Rows,
+    degree_F: Rows,
+    fanout: int | None,
+    rng: np.random.Generator | None,
+    *,
+    replace: bool,
+) -> tuple[Rows, Rows]:
+    """How many edges each node gets, and their places in `graph.indices`, node by node."""
+    start_F = graph.indptr[frontier_F]
+    if fanout is None or rng is None:
+        return degree_F, _ranges(start_F, degree_F)
+    if replace:
+        has_edges_F = degree_F > 0
+        offset_KF = _offsets(rng, (fanout, int(has_edges_F.sum())), degree_F[has_edges_F])
+        return fanout * has_edges_F, (start_F[has_edges_F] + offset_KF).T.reshape(-1)
+    count_F = np.minimum(degree_F, fanout)
+    edge_E = _ranges(start_F, count_F)
+    is_large_F = degree_F > fanout
+    offset_KF = _floyd(rng, fanout, degree_F[is_large_F])
+    place_F = (np.cumsum(count_F) - count_F)[is_large_F]
+    place_FK = place_F[:, None] + np.arange(fanout)
+    edge_E[place_FK] = start_F[is_large_F][:, None] + offset_KF.T
+    return count_F, edge_E
+
+
+def _ranges(start_F: Rows, count_F: Rows) -> Rows:
+    """start, start + 1, ... of each node, one after another."""
+    shift_F = start_F - (np.cumsum(count_F) - count_F)
+    found: Rows = np.repeat(shift_F, count_F)
+    found += np.arange(len(found))
+    return found
+
+
+def _offsets(rng: np.random.Generator, shape: tuple[int, int], bound_F: Rows) -> Rows:
+    """Whole numbers below `bound_F`; the bias of rounding is below bound / 2^53."""
+    return (rng.random(shape) * bound_F).astype(np.int64)
+
+
+def _floyd(rng: np.random.Generator, num_draws: int, degree_F: Rows) -> Rows:
+    """`num_draws` different offsets below each degree, shape (K, F); no degree is smaller.
+
+    Source: Bentley and Floyd 1987, "A sample of brilliance", algorithm F2.
+    """
+    last_KF = degree_F - num_draws + np.arange(num_draws)[:, None]
+    drawn_KF = (rng.random(last_KF.shape) * (last_KF + 1)).astype(np.int64)
+    for draw in range(1, num_draws):
+        is_taken_F = (drawn_KF[:draw] == drawn_KF[draw]).any(axis=0)
+        np.copyto(drawn_KF[draw], last_KF[draw], where=is_taken_F)
+    return drawn_KF
+
+
+def _weights(
+    graph: Graph,
+    matrix: object,
+    degree_F: Rows,
+    count_F: Rows,
+    edge_E: Rows,
+    end_E: npt.NDArray[Any],
+) -> Floats | None:
+    if matrix is None:
+        return None
+    with np.errstate(divide="ignore", invalid="ignore"):  # nodes without edges repeat 0 times
+        share_F = 1.0 / count_F
+        scale_F = {"mean": share_F, "symmetric": np.sqrt(degree_F) * share_F}.get(
+            matrix if isinstance(matrix, str) else "", degree_F * share_F
+        )
+    weight_E = np.repeat(scale_F.astype(np.float32), count_F)
+    if isinstance(matrix, str):
+        if matrix == "symmetric":
+            weight_E /= np.sqrt(graph.degree(end_E)).astype(np.float32)
+        return weight_E
+    assert isinstance(matrix, np.ndarray)
+    return weight_E * matrix[edge_E].astype(np.float32, copy=False)
+
+
+# ------------------------------------------------------------------ new numbers for nodes
+
+
+class _Table(threading.local):
+    """New number of each node and 1 more; all 0 between uses."""
+
+    def __init__(self) -> None:
+        self.table = np.zeros(0, np.int32)
+
+    def of(self, num_nodes: int) -> Positions:
+        if len(self.table) < num_nodes:
+            self.table = np.zeros(num_nodes, np.int32)
+        return self.table
+
+
+_table = _Table()
+
+
+class _Numbering:
+    """Numbers nodes from 0 in the order in which they first come; ends with its block.
+
+    Args:
+        num_nodes: Of the graph.
+    """
+
+    def __init__(self, num_nodes: int) -> None:
+        self.num_nodes = 0
+        self._parts: list[Rows] = []
+        self._table = _table.of(num_nodes) if num_nodes <= _MOST_TABLE_NODES else None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *reason: object) -> None:
+        if reason[0] is not None:  # who knows where it was left; the next use makes a new one
+            _table.table = np.zeros(0, np.int32)
+        elif self._table is not None:
+            for part in self._parts:
+                self._table[part] = 0
+
+    def since(self, start: int) -> Rows:
+        """Nodes from number `start` on; it must be one at which an `add` began."""
+        parts, at = [], 0
+        for part in self._parts:
+            if at >= start:
+                parts.append(part)
+            at += len(part)
+        return np.concatenate(parts) if parts else np.empty(0, np.int64)
+
+    def add(self, nodes_K: npt.NDArray[np.integer[Any]]) -> Positions:
+        """Numbers of nodes, shape (K,); those not seen before get new ones."""
+        if self._table is None:
+            return self._add_sorted(nodes_K)
+        table = self._table
+        unseen = nodes_K[table[nodes_K] == 0]
+        mark = np.arange(1, len(unseen) + 1, dtype=np.int32)
+        table[unseen[::-1]] = mark[::-1]  # the last write stays: that of the first occurrence
+        new = unseen[table[unseen] == mark].astype(np.int64)
+        self._parts.append(new)
+        table[new] = np.arange(self.num_nodes + 1, self.num_nodes + len(new) + 1, dtype=np.int32)
+        self.num_nodes += len(new)
+        number_K: Positions = table[nodes_K] - np.int32(1)
+        return number_K
+
+    def _add_sorted(self, nodes_K: npt.NDArray[np.integer[Any]]) -> Positions:
+        """The same without a table: sorts all nodes so far."""
+        seen = self.since(0)
+        found, first, inverse = np.unique(
+            np.concatenate([seen, nodes_K]), return_index=True, return_inverse=True
+        )
+        order = np.argsort(first)
+        number = np.empty(len(found), np.int32)
+        number[order] = np.arange(len(found), dtype=np.int32)
+        self._parts.append(found[order][len(seen) :])
+        self.num_nodes = len(found)
+        positions: Positions = number[inverse[len(seen) :]]
+        return positions
