@@ -76,7 +76,7 @@ class Journal:
         Args:
             kind: What it tells.
             is_durable: Whether to wait until the disk has it.
-            values: Plain JSON, and NaN and infinities.
+            values: Plain JSON, and NaN and infinities; `time` in milliseconds, if not now.
 
         Raises:
             DataError: It cannot be written, for example because the disk is full.

@@ -47,9 +47,12 @@ def metric_value(name: str, value: object) -> float:
     Raises:
         ConfigError: It is no number.
     """
+    item = getattr(value, "item", None)
     try:
-        return float(value)  # type: ignore[arg-type]  # what cannot is told below
-    except (TypeError, ValueError) as error:
+        if isinstance(value, str):
+            raise TypeError
+        return float(item() if callable(item) else value)  # type: ignore[arg-type]  # told below
+    except (TypeError, ValueError, RuntimeError) as error:  # torch raises RuntimeError
         raise ConfigError(
             f"Metric {name!r} is {value!r}; it needs a number. Log texts as params or artifacts."
         ) from error

@@ -28,7 +28,7 @@ from tadka.registry.finding import (
     run_id,
     version_of,
 )
-from tadka.registry.journal import Journal
+from tadka.registry.journal import Journal, now_ms
 from tadka.registry.lineage import fed, made
 from tadka.registry.naming import flat, metric_key, metric_value, plain
 from tadka.registry.record import DatasetRef, Lineage, ModelVersion, RunRecord
@@ -71,6 +71,7 @@ class TrackedRun:
         self._tracking = tracking
         self._num_waiting = 0
         self._last_step = 0
+        self._last_ms = 0
         self._flushed_at = time.monotonic()
         self._away_s = 0.0
         self._is_warned = False
@@ -94,7 +95,8 @@ class TrackedRun:
         """
         self._check_open()
         rows = {metric_key(name): metric_value(name, value) for name, value in metrics.items()}
-        self._journal.append("log", step=int(step), metrics=rows)
+        self._last_ms = now_ms()
+        self._journal.append("log", time=self._last_ms, step=int(step), metrics=rows)
         self._last_step = max(self._last_step, int(step))
         self._num_waiting += len(rows)
         waited_s = time.monotonic() - self._flushed_at
@@ -135,7 +137,9 @@ class TrackedRun:
             paths[name] = str(found.relative_to(self.directory) if inside else found)
         if metrics:
             rows = {metric_key(name): metric_value(name, value) for name, value in metrics.items()}
-            self._journal.append("log", step=self._last_step, metrics=rows)
+            # later than what the last step logged, else MLflow takes the larger of the two
+            later = max(now_ms(), self._last_ms + 1)
+            self._journal.append("log", time=later, step=self._last_step, metrics=rows)
         self._journal.append("finish", is_durable=True, status=status, artifacts=paths)
         self._is_finished = True
         self._flush()

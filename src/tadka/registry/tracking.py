@@ -37,6 +37,7 @@ _MOST_TAGS = 100  # the same for params
 _MOST_DIGEST = 36  # characters of a dataset's digest
 _MOST_TAG_LETTERS = 8000
 _LOCKED_S = 30.0  # how long another writer of the same SQLite file is waited for
+_MOST_EQUAL = 5  # how often a row may have been made by another writer meanwhile
 _ALL = 1000  # rows a page
 _REFUSED = {  # errors that say something of the request; others say that the server is unwell
     "ALREADY_EXISTS",
@@ -412,15 +413,21 @@ class Tracking:
             raise DataError(f"An artifact cannot be kept or read: {error}.") from error
 
     def _asked(self, ask: Any) -> Any:
-        """What a call of MLflow gives, with our errors; repeated while SQLite is locked."""
+        """What a call of MLflow gives, with our errors; repeated where another writer was first.
+
+        Then SQLite is locked, or a row exists that MLflow looked for a moment before.
+        """
         until = time.monotonic() + _LOCKED_S
         pause_s = 0.01
+        num_equal = 0
         while True:
             try:
                 return ask()
             except self._exception as error:
                 is_locked = self._file is not None and "database is locked" in str(error)
-                if not is_locked or time.monotonic() > until:
+                num_equal += "IntegrityError" in str(error)
+                is_first_of_two = not is_locked and 0 < num_equal <= _MOST_EQUAL
+                if not (is_locked or is_first_of_two) or time.monotonic() > until:
                     raise self._told(error) from error
             time.sleep(pause_s)
             pause_s = min(2 * pause_s, 0.5)
@@ -459,9 +466,9 @@ class Tracking:
             return
         try:
             self._file.parent.mkdir(parents=True, exist_ok=True)
-            with self._file.open("ab"):
-                pass
-            head = self._file.open("rb").read(16)
+            with self._file.open("ab+") as file:
+                file.seek(0)
+                head = file.read(16)
             folder = os.open(self._file.parent, os.O_RDONLY)
         except OSError as error:
             raise DataError(
