@@ -125,8 +125,10 @@ class Journal:
         return begins[-1] if begins else None
 
     def is_finished(self) -> bool:
-        """Whether the run was ended, well or not."""
-        return any(line["kind"] == "finish" for _, line in self.lines())
+        """Whether the run was ended well; one that failed may be gone on with."""
+        return any(
+            line["kind"] == "finish" and line["status"] == "finished" for _, line in self.lines()
+        )
 
     def sent(self, uri: str, mark: Mark) -> None:
         """Notes how far a server has the run.

@@ -70,6 +70,7 @@ def deliver(journal: Journal, tracking: Tracking) -> None:
                 if not mark.mlflow_id:
                     mark = Mark(tracking.open_run(line), 0)
                 _begin(tracking, mark.mlflow_id, line)
+                finish = None  # of a try that failed before
             elif line["kind"] == "log":
                 step, time_ms = line["step"], line["time"]
                 metrics += [(key, value, time_ms, step) for key, value in line["metrics"].items()]

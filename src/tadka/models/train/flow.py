@@ -111,7 +111,7 @@ def train(
     registry = _registry(config)
     before = None if start is None else read_trained(locate(start, registry))
     data = prepare(config.data, Path(config.tracking.folder) / _DATA)
-    report = check(data, model.inputs)
+    report = check(data, model.inputs, task=model.task)
     if not report.is_ok:
         raise DataError(str(report))
     folder = _folder_of(config, resume)
@@ -145,8 +145,10 @@ def train(
         report=done,
     )
     _write_fit(fit)
-    tracked.finish(metrics={**metrics, "seconds": seconds}, artifacts={"model": folder / MODEL})
-    registry.publish(tracked.id, model.name, _signature(trained))
+    record = {"model.json": folder / MODEL / "model.json", _CONFIG: folder / _CONFIG}
+    tracked.finish(metrics={**metrics, "seconds": seconds}, artifacts=record)
+    if tracked.is_sent and not config.tracking.offline:  # else `tadka model send` brings it
+        registry.publish(tracked.id, model.name, _signature(trained))
     return fit
 
 
@@ -295,7 +297,7 @@ def _bind(model: Model, data: Data, folder: Path, before: Trained | None) -> Mod
         state.copy_vocabularies(before.model.state)
     names = list(columns)
     if names:
-        for rows in data.scan("train", names):
+        for rows in data.fitting("vocabularies").scan("train", names):
             for name in names:
                 values = rows[name]
                 flat = values.flatten() if hasattr(values, "flatten") else values
@@ -303,7 +305,13 @@ def _bind(model: Model, data: Data, folder: Path, before: Trained | None) -> Mod
         for name in dict.fromkeys(columns.values()):
             state.vocabulary(name).commit()
     bound = model.bound(state)
-    state.put(bound.prepare(data))
+    state.put(bound.prepare(data.fitting(f"prepare() of {model.name!r}")))
+    for by, parts in data.fitted.items():
+        if "test" in parts:
+            raise DataError(
+                f"The test part was read for {by}, so what it is judged by is in what it knows. "
+                'Read only "train" there: data.read("train").'
+            )
     folder.parent.mkdir(parents=True, exist_ok=True)
     aside.rename(folder)
     return model.bound(State(folder))

@@ -18,7 +18,7 @@ from torch.nn.parallel import DistributedDataParallel
 from tadka.core.error import ConfigError, DataError
 from tadka.models.define.model import Model, Rows
 from tadka.models.loss.catalog import get as get_loss
-from tadka.models.table.module import grown_state
+from tadka.models.table.grown import Part, grown_state
 from tadka.models.train.run import ModelRun, PredictRun
 from tadka.storage.publish import publish_file
 
@@ -89,12 +89,12 @@ class TorchModel(Model):
         """
         return {"score": net(batch)}
 
-    def new_rows(self, name: str, rows: np.ndarray) -> np.ndarray | None:  # noqa: ARG002
-        """Vectors to begin with for rows of a vocabulary that the last training did not have.
+    def new_rows(self, part: Part, rows: np.ndarray) -> np.ndarray | None:  # noqa: ARG002
+        """Values to begin with for rows of a vocabulary that the last training did not have.
 
         Args:
-            name: Of the vocabulary.
-            rows: Their numbers, shape (N,).
+            part: Which parameter, and its rows so far.
+            rows: Numbers of the new rows, shape (N,).
 
         Returns:
             Shape (N, dim), or None to draw them.
@@ -307,7 +307,8 @@ def to_tensors(rows: Rows, device: torch.device) -> dict[str, Any]:
 
 def _to_tensor(value: Any, device: torch.device) -> Any:
     if isinstance(value, np.ndarray) and value.dtype.kind in "biuf":
-        return torch.as_tensor(value).to(device, non_blocking=True)
+        owned = value if value.flags.writeable else value.copy()  # torch warns of read-only memory
+        return torch.as_tensor(owned).to(device, non_blocking=True)
     # such as a subgraph, which is several arrays of other lengths
     return value.to_tensors(device) if hasattr(value, "to_tensors") else value
 
