@@ -453,7 +453,7 @@ class _Pass:
                 items = values
             hashes = hash_column(items)
             if self.part == "train":
-                keys.add(hashes)
+                keys.put(hashes)
                 continue
             looked = keys.looks_at(hashes)
             is_unseen = looked & ~keys.contains(hashes)

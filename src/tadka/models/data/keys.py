@@ -79,7 +79,21 @@ class KeySet:
         was_there[where] = True
         is_known = self.contains(unique)
         was_there[where[first[~is_known]]] = False
-        if (new := unique[~is_known]).size:
+        self._keep(unique[~is_known])
+        return was_there
+
+    def put(self, hashes_N: Hashes) -> None:
+        """The same as `add` without its answer, in half the time.
+
+        Args:
+            hashes_N: Of values.
+        """
+        unique = np.unique(hashes_N[self.looks_at(hashes_N)])
+        self._keep(unique[~self.contains(unique)])
+
+    def _keep(self, new: Hashes) -> None:
+        """Takes in sorted hashes, none of which is there."""
+        if len(new):
             self._runs.append(new)
         while len(self._runs) > 1 and len(self._runs[-2]) < 2 * len(self._runs[-1]):
             last = self._runs.pop()
@@ -89,7 +103,6 @@ class KeySet:
             bound = np.uint64(1 << (64 - self._level))
             kept = [run[: np.searchsorted(run, bound)] for run in self._runs]
             self._runs = [run for run in kept if len(run)]
-        return was_there
 
 
 def hash_columns(columns: Sequence[Any]) -> Hashes:

@@ -89,6 +89,17 @@ def test_set_of_many_batches_agrees_with_pythons() -> None:
     assert len(keys._runs) <= np.log2(len(keys)) + 1
 
 
+def test_put_is_add_without_an_answer() -> None:
+    put, added = KeySet(50), KeySet(50)
+    hashes = hash_column(pa.array(np.random.default_rng(0).integers(0, 300, 500)))
+    for start in range(0, 500, 100):
+        put.put(hashes[start : start + 100])
+        added.add(hashes[start : start + 100])
+
+    assert (len(added), added.share) == (len(put), put.share)
+    assert added.contains(hashes).tolist() == put.contains(hashes).tolist()
+
+
 @pytest.mark.parametrize("limit", [100, 1_000])
 def test_full_set_keeps_an_even_share_that_tells_of_all(limit: int) -> None:
     keys = KeySet(limit)
