@@ -254,9 +254,15 @@ class MemoryTable:
         """See `Table.grow`."""
         old = self.num_rows
         checked_size(num_rows, old, is_growing=True)
-        new = first_vectors(old, num_rows, self.dim, init=init, scale=self._scale, seed=self._seed)
-        self._values = np.concatenate([self._values, new])
-        self._sums = np.concatenate([self._sums, np.zeros(len(new), np.float32)])
+        values = np.empty((num_rows, self.dim), np.float32)
+        values[:old] = self._values
+        for start in range(old, num_rows, _CHUNK_ROWS):
+            stop = min(start + _CHUNK_ROWS, num_rows)
+            values[start:stop] = first_vectors(
+                start, stop, self.dim, init=init, scale=self._scale, seed=self._seed
+            )
+        self._values = values
+        self._sums = np.concatenate([self._sums, np.zeros(num_rows - old, np.float32)])
 
     def truncate(self, num_rows: int) -> None:
         """See `Table.truncate`."""
