@@ -275,23 +275,27 @@ class Registry:
         found = find_run(tracking, ref)
         return record_of(tracking, found, tracking.experiments(), is_whole=True)
 
-    def runs(self, model: str | None = None, limit: int = 100) -> list[RunRecord]:
+    def runs(
+        self, model: str | None = None, limit: int = 100, *, everywhere: bool = False
+    ) -> list[RunRecord]:
         """Runs of the experiment, the newest first.
 
         Args:
             model: Those of one model only.
             limit: How many at most, at least 1.
+            everywhere: Whether those of all experiments are meant.
 
         Raises:
             ConfigError: The registry is offline.
         """
         tracking = self._online()
-        experiment = tracking.experiment_id(self.experiment)
-        if experiment is None:
-            return []
+        if everywhere:
+            names = tracking.experiments()
+        else:
+            experiment = tracking.experiment_id(self.experiment)
+            names = {} if experiment is None else {experiment: self.experiment}
         condition = equals("tags.`tadka.model`", model) if model else ""
-        names = {experiment: self.experiment}
-        found = tracking.search([experiment], condition, limit)
+        found = tracking.search(list(names), condition, limit)
         return [record_of(tracking, run, names) for run in found]
 
     # ---------------------------------------------------------------- models

@@ -103,3 +103,12 @@ def get(name: str) -> type[Model]:
 def names() -> list[str]:
     """All names, in the order of the alphabet."""
     return sorted({*_SHIPPED, *_REGISTERED})
+
+
+def module_of(name: str) -> str | None:
+    """Module of a model that comes with tadka and is not imported yet; None for all others.
+
+    Args:
+        name: Of the model.
+    """
+    return None if name in _REGISTERED else _SHIPPED.get(name)

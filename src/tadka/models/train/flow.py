@@ -106,7 +106,8 @@ def train(
         StageError: A function of the model raised.
     """
     begun_s = time.monotonic()
-    config = config if isinstance(config, Config) and not overrides else read(config, overrides)
+    if overrides or not isinstance(config, Config):
+        config = read(config.to_dict() if isinstance(config, Config) else config, overrides)
     model = config.model
     registry = _registry(config)
     before = None if start is None else read_trained(locate(start, registry))
@@ -148,7 +149,7 @@ def train(
     record = {"model.json": folder / MODEL / "model.json", _CONFIG: folder / _CONFIG}
     tracked.finish(metrics={**metrics, "seconds": seconds}, artifacts=record)
     if tracked.is_sent and not config.tracking.offline:  # else `tadka model send` brings it
-        registry.publish(tracked.id, model.name, _signature(trained))
+        registry.publish(tracked.id, model.name, signature_of(trained))
     return fit
 
 
@@ -434,7 +435,12 @@ def _dataset_of(config: Config, data: Data) -> DatasetRef:
     )
 
 
-def _signature(trained: Trained) -> dict[str, Any]:
+def signature_of(trained: Trained) -> dict[str, Any]:
+    """What a model takes in, as the registry keeps it.
+
+    Args:
+        trained: The model.
+    """
     return {
         "inputs": {column.name: column.dtype for column in trained.model.inputs},
         "task": trained.model.task,
