@@ -75,6 +75,7 @@ def mlflow_app(empty_database: Path, tmp_path_factory: pytest.TempPathFactory) -
         from mlflow.server import app
 
         logging.getLogger("werkzeug").setLevel(logging.ERROR)
+        logging.getLogger("mlflow.server").setLevel(logging.ERROR)  # shown where a test fails
         yield app
         mlflow.set_tracking_uri("")  # the server makes its own the one of the process
         os.environ.pop("MLFLOW_TRACKING_URI", None)
