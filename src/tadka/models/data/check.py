@@ -24,6 +24,7 @@ from tadka.models.data.report import CheckReport, Finding, Severity
 from tadka.models.data.split import Split
 from tadka.models.data.tally import Bad, Tally
 from tadka.models.define.column import Column
+from tadka.storage.tabular import open_binary
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -422,7 +423,8 @@ class _Pass:
     def _batch_rows(self) -> int:
         """So many that a batch takes about 16 MiB, however wide its rows are."""
         parquet = require("pyarrow.parquet", extra="arrow")
-        footer = parquet.read_metadata(self.data.uris(self.part)[0])
+        with open_binary(self.data.uris(self.part)[0]) as source:
+            footer = parquet.ParquetFile(source).metadata
         groups = [footer.row_group(i) for i in range(footer.num_row_groups)]
         row_bytes = sum(g.total_byte_size for g in groups) / max(1, footer.num_rows)
         return int(min(65_536, max(64, _BATCH_BYTES / max(1.0, row_bytes))))
