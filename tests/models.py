@@ -40,7 +40,8 @@ class TinyNet(nn.Module):
         self.drop = nn.Dropout(0.1)
 
     def forward(self, batch: Mapping[str, Tensor]) -> Tensor:
-        return (self.drop(self.user(batch["user"])) * self.item(batch["item"])).sum(-1)
+        vectors: Tensor = self.drop(self.user(batch["user"])) * self.item(batch["item"])
+        return vectors.sum(-1)
 
 
 @register("tiny")

@@ -15,6 +15,7 @@ import numpy as np
 from tadka.core.error import ConfigError
 from tadka.models.define.column import Column
 from tadka.models.define.encode import encode
+from tadka.models.define.example import example_rows
 from tadka.models.define.state import State
 from tadka.storage.publish import publish_file
 
@@ -26,6 +27,9 @@ Task = Literal["binary", "rating", "class", "ranking"]
 
 class Prepared(Protocol):
     """Data as `Model.prepare` sees them: see `tadka.models.data.Data`."""
+
+    def num_rows(self, part: str) -> int:
+        """Rows of a part, 0 where there is none."""
 
     def read(self, part: str, columns: Sequence[str] | None = None) -> dict[str, Any]:
         """All rows of a part."""
@@ -169,6 +173,19 @@ class Model:
             `self.state.meta`.
         """
         return {}
+
+    @classmethod
+    def example(cls, num_rows: int, seed: int = 0) -> Mapping[str, Any]:
+        """Made-up tables that the model can be trained on, for tests and for a first look.
+
+        Args:
+            num_rows: Of `train`.
+            seed: Of all of it.
+
+        Returns:
+            Arrow tables by name: `train`, and further ones where `prepare` asks for them.
+        """
+        return {"train": example_rows(cls.inputs, num_rows, seed)}
 
     def vectors(self, model: Any) -> Mapping[str, np.ndarray]:  # noqa: ARG002 - for subclasses
         """Vectors of the rows of vocabularies, whose products rank.

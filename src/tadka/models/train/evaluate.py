@@ -18,6 +18,8 @@ from tadka.models.train.trained import Learnt, Predictor, finish, prepare
 from tadka.scoring.metric import auc, calibration_ratio, log_loss
 
 TOP_KS = (10, 20)
+# Pairs that a ranking leaves out: what the user is known to have taken before.
+_BEFORE = {"valid": ("train",), "test": ("train", "valid")}
 
 
 def metrics_of(trained: Learnt, data: Prepared, part: str) -> dict[str, float]:
@@ -86,7 +88,8 @@ def _ranking(trained: Learnt, data: Prepared, part: str) -> dict[str, float]:
             f"Model {model.name!r} ranks, and its vectors() has {', '.join(vectors) or 'nothing'}; "
             f"it must have {' and '.join(names)}."
         )
-    seen_users, seen_items = _pairs(model, data, "train")
+    seen = [_pairs(model, data, name) for name in _BEFORE[part] if data.num_rows(name)]
+    seen_users, seen_items = (np.concatenate(columns) for columns in zip(*seen, strict=True))
     train = to_csr(state.rows(user, seen_users), state.rows(item, seen_items), state.size(user))
     tested_users, tested_items = _pairs(model, data, part)
     # Users that were not seen have one row together, and are tested each on their own.

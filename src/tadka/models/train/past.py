@@ -1,4 +1,4 @@
-"""Runs that were: found by id, alias or folder, compared, sent to their registry later."""
+"""Runs that were: found by id, alias or folder, and compared."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -6,11 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from tadka.models.measure.best import best_of
-from tadka.models.train.flow import signature_of
-from tadka.models.train.trained import read_trained
-from tadka.registry import ModelVersion, Registry, RunRecord
-from tadka.registry import send as send_run
-from tadka.registry.kept import address_of, read_kept
+from tadka.registry import Registry, RunRecord
+from tadka.registry.kept import read_kept
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -88,28 +85,6 @@ def differences(runs: Sequence[RunRecord]) -> Comparison:
         best={name: index for name, index in best.items() if index is not None},
         facts={name: values for name, values in facts.items() if _differ(values)},
     )
-
-
-def send(folder: str | Path, tracking: str | None = None) -> tuple[str, ModelVersion | None]:
-    """Sends a run that was kept in its folder, and publishes its model if the run ended well.
-
-    Args:
-        folder: Of the run.
-        tracking: URI of the registry; None for the one that the run was begun for.
-
-    Returns:
-        Id of the run, and the version of its model.
-
-    Raises:
-        NotFound: The folder is that of no run.
-        Unreachable: The server does not answer; nothing is lost.
-    """
-    run = send_run(folder, tracking)
-    if read_kept(folder).status != "finished":
-        return run, None
-    trained = read_trained(folder)
-    registry = Registry(tracking or address_of(folder))
-    return run, registry.publish(run, trained.model.name, signature_of(trained))
 
 
 def _names(mappings: Sequence[Mapping[str, Any]]) -> list[str]:

@@ -132,7 +132,7 @@ class TorchModel(Model):
                 ):
                     loss = self.loss_of(module, batch) * run.weight
                 optimizer.zero_grad(set_to_none=True)
-                loss.backward()
+                loss.backward()  # type: ignore[no-untyped-call]
                 optimizer.step()
                 keeper.step()
                 total += loss.detach() * num_here
@@ -234,8 +234,8 @@ class _Keeper:
         with torch.no_grad():
             for mean, now in zip(self._mean.parameters(), self._net.parameters(), strict=True):
                 mean.lerp_(now, 1 - self._model.average)
-            for mean, now in zip(self._mean.buffers(), self._net.buffers(), strict=True):
-                mean.copy_(now)
+            for kept, seen in zip(self._mean.buffers(), self._net.buffers(), strict=True):
+                kept.copy_(seen)
 
     def ends(self, run: ModelRun) -> bool:
         """Validates at an epoch's end; whether it was the last epoch."""
