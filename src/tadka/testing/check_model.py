@@ -109,8 +109,9 @@ class _Checks:
         self._num_fits += 1
         place = self._folder / str(self._num_fits)
         place.mkdir()
-        uris = {}
-        for name, table in (self._tables | dict(tables or {})).items():
+        uris: dict[str, str] = {}
+        given: dict[str, pa.Table] = self._tables | dict(tables or {})
+        for name, table in given.items():
             uris[name] = str(place / f"{name}.parquet")
             pq.write_table(table, uris[name], row_group_size=64)
         parts = {name: uris.pop(name) for name in ("train", "valid", "test") if name in uris}
@@ -199,7 +200,7 @@ class _Checks:
             stopped.append(run.folder)
             raise _Stop
 
-        ModelRun.save = stop  # type: ignore[method-assign]
+        ModelRun.save = stop  # type: ignore[method-assign, assignment]
         try:
             with suppress(TadkaError):
                 self._train()

@@ -2,11 +2,11 @@
 
 import dataclasses
 import difflib
-import importlib
 from collections.abc import Callable
 from typing import TypeVar, dataclass_transform
 
 from tadka.core.error import ConfigError
+from tadka.core.extra import require
 from tadka.models.define.column import Column
 from tadka.models.define.model import Model
 
@@ -85,7 +85,7 @@ def get(name: str) -> type[Model]:
         MissingExtra: Its library is not installed.
     """
     if name not in _REGISTERED and name in _SHIPPED:
-        importlib.import_module(_SHIPPED[name])
+        require(_SHIPPED[name], extra="models")
     if name not in _REGISTERED:
         close = difflib.get_close_matches(str(name), names(), n=2)
         hint = (

@@ -80,6 +80,14 @@ class State:
             self._arrays[name] = np.load(path, mmap_mode="r")
         return self._arrays[name]
 
+    def has(self, name: str) -> bool:
+        """Whether there is an array of that name.
+
+        Args:
+            name: Of the array.
+        """
+        return (self.folder / "array" / f"{name}.npy").exists()
+
     def vocabulary(self, name: str) -> Vocabulary:
         """The vocabulary of a column, or of that name.
 

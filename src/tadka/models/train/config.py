@@ -1,4 +1,4 @@
-"""What a YAML file says of a training: sections data, model, stream, tracking."""
+"""What a YAML file says of a training: sections data, model, stream, tracking, check."""
 
 import dataclasses
 from collections.abc import Mapping, Sequence
@@ -10,6 +10,7 @@ from tadka.core.config import load_config, read_config
 from tadka.core.error import ConfigError
 from tadka.core.locate import import_module
 from tadka.core.resource import Resources
+from tadka.models.data.check import CheckConfig
 from tadka.models.data.config import DataConfig
 from tadka.models.define.catalog import get
 from tadka.models.define.model import Model
@@ -78,6 +79,7 @@ class Config:
         model: The model with its parameters.
         stream: Resources.
         tracking: Where the run is kept.
+        check: What the checker of data accepts.
         module: Module or file that registers the model, where tadka does not have it.
     """
 
@@ -85,6 +87,7 @@ class Config:
     model: Model
     stream: StreamConfig = field(default_factory=StreamConfig)
     tracking: TrackingConfig = field(default_factory=TrackingConfig)
+    check: CheckConfig = field(default_factory=CheckConfig)
     module: str | None = None
 
     def to_dict(self) -> dict[str, Any]:
@@ -97,6 +100,7 @@ class Config:
             "model": model,
             "stream": dataclasses.asdict(self.stream),
             "tracking": dataclasses.asdict(self.tracking),
+            "check": dataclasses.asdict(self.check),
         }
 
 
@@ -132,6 +136,7 @@ def read(source: str | Path | Mapping[str, Any], overrides: Sequence[str] = ()) 
             ("model", cls, field(default_factory=cls)),
             ("stream", StreamConfig, field(default_factory=StreamConfig)),
             ("tracking", TrackingConfig, field(default_factory=TrackingConfig)),
+            ("check", CheckConfig, field(default_factory=CheckConfig)),
         ],
         frozen=True,
         kw_only=True,
@@ -145,5 +150,6 @@ def read(source: str | Path | Mapping[str, Any], overrides: Sequence[str] = ()) 
         model=found.model,
         stream=found.stream,
         tracking=found.tracking,
+        check=found.check,
         module=module,
     )

@@ -27,6 +27,7 @@ from tadka.models.data.data import Data
 from tadka.models.data.prepare import prepare
 from tadka.models.define.model import Model
 from tadka.models.define.state import State
+from tadka.models.table.neighbour import grown_pairs
 from tadka.models.train.code import code_of
 from tadka.models.train.config import Config, read
 from tadka.models.train.evaluate import metrics_of
@@ -112,7 +113,7 @@ def train(
     registry = _registry(config)
     before = None if start is None else read_trained(locate(start, registry))
     data = prepare(config.data, Path(config.tracking.folder) / _DATA)
-    report = check(data, model.inputs, task=model.task)
+    report = check(data, model.inputs, task=model.task, config=config.check)
     if not report.is_ok:
         raise DataError(str(report))
     folder = _folder_of(config, resume)
@@ -307,6 +308,8 @@ def _bind(model: Model, data: Data, folder: Path, before: Trained | None) -> Mod
             state.vocabulary(name).commit()
     bound = model.bound(state)
     state.put(bound.prepare(data.fitting(f"prepare() of {model.name!r}")))
+    if before is not None:
+        state.put(grown_pairs(bound, data.fitting("rows that are new"), before.model.state))
     for by, parts in data.fitted.items():
         if "test" in parts:
             raise DataError(

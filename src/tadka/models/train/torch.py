@@ -19,6 +19,7 @@ from tadka.core.error import ConfigError, DataError
 from tadka.models.define.model import Model, Rows
 from tadka.models.loss.catalog import get as get_loss
 from tadka.models.table.grown import Part, grown_state
+from tadka.models.table.neighbour import mean_rows
 from tadka.models.train.run import ModelRun, PredictRun
 from tadka.storage.publish import publish_file
 
@@ -89,8 +90,11 @@ class TorchModel(Model):
         """
         return {"score": net(batch)}
 
-    def new_rows(self, part: Part, rows: np.ndarray) -> np.ndarray | None:  # noqa: ARG002
+    def new_rows(self, part: Part, rows: np.ndarray) -> np.ndarray | None:
         """Values to begin with for rows of a vocabulary that the last training did not have.
+
+        Users begin as the mean of the items that they came with, items as that of their users,
+        where the model has both; one number a row, such as a bias, as the mean of the old ones.
 
         Args:
             part: Which parameter, and its rows so far.
@@ -99,7 +103,7 @@ class TorchModel(Model):
         Returns:
             Shape (N, dim), or None to draw them.
         """
-        return None
+        return mean_rows(self, part.vocabulary, part.old, part.others, rows)
 
     # -- the functions of a model --------------------------------------------------------------
 
