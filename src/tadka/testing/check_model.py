@@ -115,7 +115,7 @@ class _Checks:
             uris[name] = str(place / f"{name}.parquet")
             pq.write_table(table, uris[name], row_group_size=64)
         parts = {name: uris.pop(name) for name in ("train", "valid", "test") if name in uris}
-        self._values = {
+        self._values: dict[str, Any] = {
             "data": {**parts, "tables": uris},
             "model": {"name": self._cls.name, **self._params},
             "stream": {"on": "here"},
