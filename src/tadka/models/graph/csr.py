@@ -5,10 +5,7 @@ goes from i to `indices[e]`; the edges of a row stand in ascending order of `ind
 is a function of its edges, not of the order in which they were given.
 """
 
-import json
 import warnings
-import zlib
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -17,9 +14,8 @@ import numpy.typing as npt
 
 from tadka.core.error import ConfigError, DataError, NotFound
 from tadka.core.extra import require
+from tadka.models.graph.folder import mapped, read_manifest, verify_file
 
-FORMAT = "tadka.graph.1"
-MANIFEST = "graph.json"
 _BLOCK = 1 << 22  # entries looked at in one go where a whole array is walked
 
 Ints = npt.NDArray[np.integer[Any]]
@@ -92,17 +88,17 @@ class Graph:
             DataError: A file is missing, too short, too long or, with `verify`, damaged.
         """
         folder = Path(folder).resolve()
-        manifest = _manifest(folder)
+        manifest = read_manifest(folder)
         files = manifest["files"]
         num_nodes, num_edges = manifest["num_nodes"], manifest["num_edges"]
         lengths = {"indptr": num_nodes + 1, "indices": num_edges, "weight": num_edges}
         arrays = {
-            name: _mapped(folder / f"{name}.bin", np.dtype(file["dtype"]), lengths[name])
+            name: mapped(folder / f"{name}.bin", np.dtype(file["dtype"]), lengths[name])
             for name, file in files.items()
         }
         if verify:
             for name, file in files.items():
-                _verify(folder / f"{name}.bin", arrays[name], file["crc32"])
+                verify_file(folder / f"{name}.bin", arrays[name], file["crc32"])
         try:
             return cls(
                 arrays["indptr"],
@@ -287,66 +283,6 @@ def _is_symmetric(graph: Graph) -> bool:
     return bool(same and (weight is None or np.array_equal(weight[order_E], weight)))
 
 
-# ------------------------------------------------------------------ files
-
-
-def _manifest(folder: Path) -> Mapping[str, Any]:
-    path = folder / MANIFEST
-    if not path.is_file():
-        raise NotFound(f"There is no graph in {str(folder)!r}: it has no {MANIFEST}. Build it.")
-    try:
-        manifest: Mapping[str, Any] = json.loads(path.read_text("utf-8"))
-        if manifest["format"] != FORMAT:
-            raise DataError(
-                f"File {str(path)!r} has the format {manifest['format']!r}; this version of tadka "
-                f"reads {FORMAT!r}. Build the graph again."
-            )
-        counts = [manifest["num_nodes"], manifest["num_edges"]]
-        for file in manifest["files"].values():
-            np.dtype(file["dtype"])
-        if not {"indptr", "indices"} <= manifest["files"].keys() <= {"indptr", "indices", "weight"}:
-            raise ValueError(f"it names the files {sorted(manifest['files'])}")
-        if not all(isinstance(count, int) and count >= 0 for count in counts):
-            raise ValueError(f"it counts {counts}")
-    except DataError:
-        raise
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise DataError(
-            f"File {str(path)!r} is damaged ({error!r}). Build the graph again."
-        ) from error
-    return manifest
-
-
-def _mapped(path: Path, dtype: np.dtype[Any], length: int) -> Any:
-    expected = dtype.itemsize * length
-    try:
-        size = path.stat().st_size
-    except FileNotFoundError:
-        raise DataError(
-            f"File {str(path)!r} of the graph is missing. Build the graph again."
-        ) from None
-    if size != expected:
-        raise DataError(
-            f"File {str(path)!r} has {size} bytes; the graph needs {expected}. It was cut or is of "
-            "another graph; build it again."
-        )
-    if not length:  # an empty file cannot be mapped
-        return np.empty(0, dtype)
-    return np.memmap(path, dtype, "r", shape=(length,))
-
-
-def _verify(path: Path, array: Any, crc32: int) -> None:
-    found = 0
-    for start in range(0, len(array), _BLOCK):
-        block: Any = np.ascontiguousarray(array[start : start + _BLOCK])
-        found = zlib.crc32(block, found)
-    if found != crc32:
-        raise DataError(
-            f"File {str(path)!r} is damaged: its checksum is {found:08x} and was {crc32:08x} when "
-            "it was written. Build the graph again."
-        )
-
-
 # ------------------------------------------------------------------ two kinds of nodes
 
 
@@ -382,7 +318,7 @@ def bipartite(
         if len(rows) and not (0 <= rows.min() and rows.max() < bound):
             worst = int(rows.min()) if rows.min() < 0 else int(rows.max())
             raise DataError(f"There is a {name} row {worst}; it must be from 0 to {bound - 1}.")
-    return user_E, item_E + num_users, num_users + num_items
+    return user_E, item_E + num_users, int(num_users + num_items)
 
 
 def key_bits(num_nodes: int) -> int:

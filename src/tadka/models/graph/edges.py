@@ -25,6 +25,8 @@ Weights = npt.NDArray[np.float32]
 Block = tuple[Rows, Rows, Weights | None]
 """Both ends of some edges, and their weights."""
 
+_LOOPS = 1 << 20  # of a block
+
 Edges = str | Path | Sequence[str | Path] | tuple[npt.ArrayLike, npt.ArrayLike]
 
 
@@ -160,3 +162,32 @@ def _columns(uri: str, batch: "pa.RecordBatch", names: list[str]) -> Block:
         arrays.append(column.to_numpy(zero_copy_only=False))
     weight_B: Any = arrays[2].astype(np.float32) if len(arrays) == 3 else None
     return arrays[0].astype(np.int64), arrays[1].astype(np.int64), weight_B
+
+
+def largest(block: Block) -> int:
+    """The largest node, -1 for a block without edges."""
+    return max((int(end.max()) for end in block[:2] if len(end)), default=-1)
+
+
+def completed(
+    blocks: Iterator[Block],
+    symmetric: bool,
+    self_loops: bool,
+    num_nodes: int,
+    has_weights: bool,
+) -> Iterator[Block]:
+    """The edges with those the other way and the loops that were asked for."""
+    for src_B, dst_B, weight_B in blocks:
+        if self_loops:
+            src_B, dst_B, weight_B = _taken(src_B != dst_B, src_B, dst_B, weight_B)
+        yield src_B, dst_B, weight_B
+        if symmetric:
+            yield _taken(src_B != dst_B, dst_B, src_B, weight_B)
+    if self_loops:
+        for start in range(0, num_nodes, _LOOPS):
+            row_B = np.arange(start, min(start + _LOOPS, num_nodes))
+            yield row_B, row_B, np.ones(len(row_B), np.float32) if has_weights else None
+
+
+def _taken(mask_B: npt.NDArray[np.bool_], src: Rows, dst: Rows, weight: Weights | None) -> Block:
+    return src[mask_B], dst[mask_B], None if weight is None else weight[mask_B]

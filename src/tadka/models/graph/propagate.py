@@ -11,8 +11,9 @@ Shape letters: N rows of a matrix, M its columns, E entries, D dimensions of vec
 """
 
 import warnings
+from collections.abc import Callable
 from dataclasses import dataclass, replace
-from functools import cache
+from functools import cache, partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -25,6 +26,9 @@ from tadka.models.graph.sampler import Layer
 
 if TYPE_CHECKING:
     from torch import Tensor
+
+
+Linear = Callable[["Adjacency", Any], Any]
 
 
 @dataclass(frozen=True, eq=False)
@@ -127,6 +131,10 @@ def spmm(adjacency: Adjacency, x_MD: "Tensor") -> "Tensor":
         DataError: Shapes or types do not fit.
         MissingExtra: torch is not installed.
     """
+    return _applied(product, adjacency, x_MD)
+
+
+def _applied(function: "Linear", adjacency: Adjacency, x_MD: "Tensor") -> "Tensor":
     if x_MD.ndim != 2 or len(x_MD) != adjacency.num_columns:
         raise DataError(
             f"x has shape {tuple(x_MD.shape)}; it must have 2 dimensions, and as many rows as the "
@@ -137,7 +145,7 @@ def spmm(adjacency: Adjacency, x_MD: "Tensor") -> "Tensor":
             f"x is of {x_MD.dtype} and the matrix of {adjacency.values.dtype}; call "
             "adjacency.to(x.dtype) first."
         )
-    found: Tensor = _function().apply(x_MD, adjacency)
+    found: Tensor = _function().apply(x_MD, adjacency, function)
     return found
 
 
@@ -154,11 +162,17 @@ def propagate_mean(adjacency: Adjacency, x_ND: "Tensor", num_layers: int) -> "Te
 
     Source: He et al. 2020 (LightGCN), equations 3, 4 and 8 with alpha_k = 1 / (K + 1).
     """
-    total_ND = hop_ND = x_ND
+    return _applied(partial(mean_product, num_layers=num_layers), adjacency, x_ND)
+
+
+def mean_product(adjacency: Adjacency, x_ND: "Tensor", num_layers: int) -> "Tensor":
+    """What `propagate_mean` gives, without a gradient."""
+    total_ND, hop_ND = x_ND.detach().clone(), x_ND
     for _ in range(num_layers):
-        hop_ND = spmm(adjacency, hop_ND)
-        total_ND = total_ND + hop_ND
-    return total_ND / (num_layers + 1)
+        hop_ND = product(adjacency, hop_ND)
+        total_ND += hop_ND  # in place: at this size, new memory costs as much as a product
+    total_ND /= num_layers + 1
+    return total_ND
 
 
 def product(adjacency: Adjacency, x_MD: "Tensor") -> "Tensor":
@@ -195,21 +209,24 @@ def product(adjacency: Adjacency, x_MD: "Tensor") -> "Tensor":
 def _function() -> Any:
     torch = require("torch", extra="torch")
 
-    class Product(torch.autograd.Function):  # type: ignore[misc, name-defined]
+    class Applied(torch.autograd.Function):  # type: ignore[misc, name-defined]
+        """f(A, x), linear in x, whose transpose is f(A.T, g)."""
+
         @staticmethod
-        def forward(x_MD: Any, adjacency: Adjacency) -> Any:
-            return product(adjacency, x_MD)
+        def forward(x_MD: Any, adjacency: Adjacency, function: Linear) -> Any:
+            return function(adjacency, x_MD)
 
         @staticmethod
         def setup_context(ctx: Any, inputs: Any, output: Any) -> None:  # noqa: ARG004
-            ctx.adjacency = inputs[1]
+            _, ctx.adjacency, ctx.function = inputs
 
         @staticmethod
         def backward(ctx: Any, *grads: Any) -> Any:
             matrix = ctx.adjacency
-            return spmm(matrix if matrix.transposed is None else _back(matrix), grads[0]), None
+            back = matrix if matrix.transposed is None else _back(matrix)
+            return _applied(ctx.function, back, grads[0]), None, None
 
-    return Product
+    return Applied
 
 
 def _back(matrix: Adjacency) -> Adjacency:

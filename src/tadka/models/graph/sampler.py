@@ -9,23 +9,16 @@ Shape letters: B seeds, N nodes of the subgraph, E edges, F nodes whose edges ar
 """
 
 import struct
-import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, Self
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
 
 from tadka.core.error import ConfigError, DataError
 from tadka.models.graph.csr import Floats, Graph
-
-# Nodes up to which a table of 4 bytes a node in each thread finds a node's new number: ten times
-# faster than sorting. Only the pages that were touched are in memory.
-_MOST_TABLE_NODES = 1 << 28
-
-Rows = npt.NDArray[np.int64]
-Positions = npt.NDArray[np.int32]
+from tadka.models.graph.numbering import Numbering, Positions, Rows
 
 
 @dataclass(frozen=True, eq=False)
@@ -216,19 +209,26 @@ def sample(
     """
     seeds_B = np.asarray(seeds, dtype=np.int64)
     _check(graph, seeds_B, fanouts, rng, matrix)
-    with _Numbering(graph.num_nodes) as numbering:
+    with Numbering(graph.num_nodes) as numbering:
         positions_B = numbering.add(seeds_B)
         layers: list[Layer] = []
         num_dst = 0
+        extents: list[tuple[Rows, Rows]] = []  # where the edges of each node begin, how many
         for fanout in fanouts:
             num_before, num_dst = num_dst, numbering.num_nodes
-            frontier_F = numbering.since(num_before)
-            degree_F = graph.degree(frontier_F)
-            count_F, edge_E = _drawn(graph, frontier_F, degree_F, fanout, rng, replace=replace)
-            end_E = graph.indices[edge_E]
-            src_E = numbering.add(end_E)
+            if len(extents) == len(layers):
+                extents.append(_extent(graph, numbering.since(num_before)))
+            start_F, degree_F = extents[-1]
+            count_F, edge_E = _drawn(start_F, degree_F, fanout, rng, replace=replace)
+            src_E = numbering.add(graph.indices[edge_E])
+            weight = _scale(matrix, degree_F, count_F)
+            if weight is not None and isinstance(matrix, np.ndarray):
+                weight *= matrix[edge_E]
+            elif weight is not None and matrix == "symmetric":
+                extents.append(_extent(graph, numbering.since(num_dst)))  # the next hop's, too
+                root_N = np.sqrt(np.concatenate([degree for _, degree in extents]))
+                weight /= root_N.astype(np.float32)[src_E]
             dst_E = np.repeat(np.arange(num_before, num_dst, dtype=np.int32), count_F)
-            weight = _weights(graph, matrix, degree_F, count_F, edge_E, end_E)
             layers.append(Layer(src_E, dst_E, weight, numbering.num_nodes, num_dst))
         return Subgraph(positions_B, numbering.since(0), tuple(layers))
 
@@ -257,9 +257,13 @@ def _check(
         )
 
 
+def _extent(graph: Graph, rows_F: Rows) -> tuple[Rows, Rows]:
+    start_F = graph.indptr[rows_F]
+    return start_F, graph.indptr[rows_F + 1] - start_F
+
+
 def _drawn(
-    graph: Graph,
-    frontier_F: Rows,
+    start_F: Rows,
     degree_F: Rows,
     fanout: int | None,
     rng: np.random.Generator | None,
@@ -267,7 +271,6 @@ def _drawn(
     replace: bool,
 ) -> tuple[Rows, Rows]:
     """How many edges each node gets, and their places in `graph.indices`, node by node."""
-    start_F = graph.indptr[frontier_F]
     if fanout is None or rng is None:
         return degree_F, _ranges(start_F, degree_F)
     if replace:
@@ -310,104 +313,13 @@ def _floyd(rng: np.random.Generator, num_draws: int, degree_F: Rows) -> Rows:
     return drawn_KF
 
 
-def _weights(
-    graph: Graph,
-    matrix: object,
-    degree_F: Rows,
-    count_F: Rows,
-    edge_E: Rows,
-    end_E: npt.NDArray[Any],
-) -> Floats | None:
+def _scale(matrix: object, degree_F: Rows, count_F: Rows) -> Floats | None:
+    """The part of each edge's weight that depends on the node it was drawn for alone."""
     if matrix is None:
         return None
-    with np.errstate(divide="ignore", invalid="ignore"):  # nodes without edges repeat 0 times
-        share_F = 1.0 / count_F
-        scale_F = {"mean": share_F, "symmetric": np.sqrt(degree_F) * share_F}.get(
-            matrix if isinstance(matrix, str) else "", degree_F * share_F
-        )
-    weight_E = np.repeat(scale_F.astype(np.float32), count_F)
+    share_F = 1.0 / np.maximum(count_F, 1)
     if isinstance(matrix, str):
-        if matrix == "symmetric":
-            weight_E /= np.sqrt(graph.degree(end_E)).astype(np.float32)
-        return weight_E
-    assert isinstance(matrix, np.ndarray)
-    return weight_E * matrix[edge_E].astype(np.float32, copy=False)
-
-
-# ------------------------------------------------------------------ new numbers for nodes
-
-
-class _Table(threading.local):
-    """New number of each node and 1 more; all 0 between uses."""
-
-    def __init__(self) -> None:
-        self.table = np.zeros(0, np.int32)
-
-    def of(self, num_nodes: int) -> Positions:
-        if len(self.table) < num_nodes:
-            self.table = np.zeros(num_nodes, np.int32)
-        return self.table
-
-
-_table = _Table()
-
-
-class _Numbering:
-    """Numbers nodes from 0 in the order in which they first come; ends with its block.
-
-    Args:
-        num_nodes: Of the graph.
-    """
-
-    def __init__(self, num_nodes: int) -> None:
-        self.num_nodes = 0
-        self._parts: list[Rows] = []
-        self._table = _table.of(num_nodes) if num_nodes <= _MOST_TABLE_NODES else None
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *reason: object) -> None:
-        if reason[0] is not None:  # who knows where it was left; the next use makes a new one
-            _table.table = np.zeros(0, np.int32)
-        elif self._table is not None:
-            for part in self._parts:
-                self._table[part] = 0
-
-    def since(self, start: int) -> Rows:
-        """Nodes from number `start` on; it must be one at which an `add` began."""
-        parts, at = [], 0
-        for part in self._parts:
-            if at >= start:
-                parts.append(part)
-            at += len(part)
-        return np.concatenate(parts) if parts else np.empty(0, np.int64)
-
-    def add(self, nodes_K: npt.NDArray[np.integer[Any]]) -> Positions:
-        """Numbers of nodes, shape (K,); those not seen before get new ones."""
-        if self._table is None:
-            return self._add_sorted(nodes_K)
-        table = self._table
-        unseen = nodes_K[table[nodes_K] == 0]
-        mark = np.arange(1, len(unseen) + 1, dtype=np.int32)
-        table[unseen[::-1]] = mark[::-1]  # the last write stays: that of the first occurrence
-        new = unseen[table[unseen] == mark].astype(np.int64)
-        self._parts.append(new)
-        table[new] = np.arange(self.num_nodes + 1, self.num_nodes + len(new) + 1, dtype=np.int32)
-        self.num_nodes += len(new)
-        number_K: Positions = table[nodes_K] - np.int32(1)
-        return number_K
-
-    def _add_sorted(self, nodes_K: npt.NDArray[np.integer[Any]]) -> Positions:
-        """The same without a table: sorts all nodes so far."""
-        seen = self.since(0)
-        found, first, inverse = np.unique(
-            np.concatenate([seen, nodes_K]), return_index=True, return_inverse=True
-        )
-        order = np.argsort(first)
-        number = np.empty(len(found), np.int32)
-        number[order] = np.arange(len(found), dtype=np.int32)
-        self._parts.append(found[order][len(seen) :])
-        self.num_nodes = len(found)
-        positions: Positions = number[inverse[len(seen) :]]
-        return positions
+        scale_F = share_F if matrix == "mean" else np.sqrt(degree_F) * share_F
+    else:
+        scale_F = degree_F * share_F
+    return np.repeat(scale_F.astype(np.float32), count_F)

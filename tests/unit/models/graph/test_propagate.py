@@ -54,6 +54,8 @@ def test_gradcheck(symmetric: bool) -> None:
     assert torch.autograd.gradcheck(lambda x: spmm(matrix, x), x)
     assert torch.autograd.gradgradcheck(lambda x: spmm(matrix, x), x)
     assert torch.autograd.gradcheck(lambda x: propagate_mean(matrix, x, 2), x)
+    hops = [x, spmm(matrix, x), spmm(matrix, spmm(matrix, x))]
+    torch.testing.assert_close(sum(hops) / 3, propagate_mean(matrix, x, 2))
 
 
 def test_a_block_and_its_gradient() -> None:

@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tadka.core.error import ConfigError, DataError
+from tadka.models.graph import numbering
 from tadka.models.graph import sampler as module
 from tadka.models.graph.build import graph_of
 from tadka.models.graph.csr import Graph
@@ -140,7 +141,7 @@ def test_both_ways_of_numbering_agree(seed: int) -> None:
     found = []
     for most in (0, 1 << 28):
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(module, "_MOST_TABLE_NODES", most)
+            patch.setattr(numbering, "_MOST_TABLE_NODES", most)
             found.append(sample(graph, [7, 3, 7, 1], [2, 3, None], rng_of(seed)))
 
     assert arrays_of(found[0]) == arrays_of(found[1])
