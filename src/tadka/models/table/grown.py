@@ -6,7 +6,7 @@ they had learned; the others begin anew.
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -24,12 +24,15 @@ class Part:
     Args:
         key: Of the parameter in the state (`"user.weight"`).
         vocabulary: Name of the vocabulary.
-        old: Its rows so far, shape (rows, ...): where a mean of neighbours is taken from.
+        old: Its rows so far, shape (rows, ...).
+        others: Rows so far of the other vocabularies, by name, where the net has parameters of this
+            form for them: a mean of neighbours is taken from these.
     """
 
     key: str
     vocabulary: str
     old: npt.NDArray[Any]
+    others: Mapping[str, npt.NDArray[Any]] = field(default_factory=dict)
 
 
 InitPart: TypeAlias = Callable[[Part, npt.NDArray[np.int64]], "npt.NDArray[Any] | None"]
@@ -84,8 +87,11 @@ def grown_state(
             new[after.start : after.start + count] = old[before]
             added = np.arange(count, after.stop - after.start)
             if added.size:
-                part = Part(key, vocabulary, old[before].detach().cpu().numpy())
-                values = _values(part, added, init)
+                values = None
+                if init is not None:
+                    others = _others(key, vocabulary, old_state, spans_of)
+                    part = Part(key, vocabulary, _array(old[before]), others)
+                    values = _values(part, added, init)
                 if values is None:
                     values = rng.normal(0.0, scale, (len(added), *now.shape[1:]))
                 new[after.start + count : after.stop] = torch.as_tensor(values, dtype=now.dtype)
@@ -187,10 +193,37 @@ def _paired(key: str, names: tuple[str, ...], old: list[int], now: list[int]) ->
     return spans
 
 
-def _values(
-    part: Part, rows: npt.NDArray[np.int64], init: InitPart | None
-) -> npt.NDArray[Any] | None:
-    values = None if init is None else init(part, rows)
+def _others(
+    key: str,
+    vocabulary: str,
+    old_state: Mapping[str, torch.Tensor],
+    spans_of: Mapping[str, list[_Span]],
+) -> dict[str, npt.NDArray[Any]]:
+    """Parameters of other vocabularies that stand for the same as this one of `vocabulary`.
+
+    Those in the same matrix; else, of all parameters of this form, the one in the same place.
+    """
+    form = old_state[key].shape[1:]
+    of: dict[str, list[tuple[str, slice]]] = {}
+    for other, spans in spans_of.items():
+        if old_state[other].shape[1:] == form:
+            for name, before, _ in spans:
+                of.setdefault(name, []).append((other, before))
+    place = [other for other, _ in of[vocabulary]].index(key)
+    found = {}
+    for name, parts in of.items():
+        same = [part for part in parts if part[0] == key] or parts[place : place + 1]
+        if name != vocabulary and same:
+            found[name] = _array(old_state[same[0][0]][same[0][1]])
+    return found
+
+
+def _array(tensor: torch.Tensor) -> npt.NDArray[Any]:
+    return np.asarray(tensor.detach().cpu().numpy())
+
+
+def _values(part: Part, rows: npt.NDArray[np.int64], init: InitPart) -> npt.NDArray[Any] | None:
+    values = init(part, rows)
     if values is None:
         return None
     values = np.asarray(values)

@@ -27,10 +27,10 @@ from tadka.models.data.data import Data
 from tadka.models.data.prepare import prepare
 from tadka.models.define.model import Model
 from tadka.models.define.state import State
-from tadka.models.table.neighbour import grown_pairs
 from tadka.models.train.code import code_of
 from tadka.models.train.config import Config, read
 from tadka.models.train.evaluate import metrics_of
+from tadka.models.train.grown import grown_pairs
 from tadka.models.train.run import HISTORY, ModelRun
 from tadka.models.train.trained import (
     MODEL,

@@ -19,7 +19,7 @@ from tadka.core.error import ConfigError, DataError
 from tadka.models.define.model import Model, Rows
 from tadka.models.loss.catalog import get as get_loss
 from tadka.models.table.grown import Part, grown_state
-from tadka.models.table.neighbour import mean_rows
+from tadka.models.train.grown import mean_rows
 from tadka.models.train.run import ModelRun, PredictRun
 from tadka.storage.publish import publish_file
 

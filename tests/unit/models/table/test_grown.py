@@ -116,3 +116,20 @@ def test_fields_must_be_the_same() -> None:
     old, new = embedding([2, 3], 2, ["a", "b"]), embedding([2, 3, 4], 2, ["a", "b", "c"])
     with pytest.raises(ConfigError, match="made for 2 vocabularies and is for 3"):
         grown_state(old.state_dict(), new)
+
+
+def test_rows_of_other_vocabularies_stand_beside_those_that_grow() -> None:
+    old = Net(3, 4)
+    others: dict[tuple[str, str], dict[str, Any]] = {}
+
+    def init(part: Part, rows: np.ndarray) -> None:
+        others[part.key, part.vocabulary] = dict(part.others)
+
+    grown_state(old.state_dict(), Net(5, 5), init)
+
+    both = old.both.weight.detach().numpy()
+    assert both[3:].tolist() == others["both.weight", "user"]["item"].tolist()
+    assert both[:3].tolist() == others["both.weight", "item"]["user"].tolist()
+    # the first of this form for users, and the first for items that is no part of its matrix
+    assert both[3:].tolist() == others["user.weight", "user"]["item"].tolist()
+    assert {} == others["out.bias", "item"]
