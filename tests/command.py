@@ -14,7 +14,7 @@ _COMMANDS = Forks(
     """
 import contextlib, io
 # else imported when asked for
-from tadka.cli import completion, dataset, demo, features, main, new, score, serve, task
+from tadka.cli import completion, dataset, demo, features, main, model, new, score, serve, task
 from tadka.cli.app import app
 with contextlib.redirect_stdout(io.StringIO()):
     app(["--version"], standalone_mode=False)  # the first use of the command imports more

@@ -3,7 +3,6 @@
 import json
 import sys
 import time
-import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager, redirect_stdout
 from enum import StrEnum
@@ -16,6 +15,7 @@ from tadka.cli.option import ProgressMode
 from tadka.cli.parameter import find_tasks
 from tadka.cli.task_store import JSON, SETTINGS, WORKSPACE, use_settings
 from tadka.cli.task_store import app as store_app
+from tadka.cli.warning import short_warnings
 from tadka.core.error import ConfigError
 from tadka.core.progress import Progress, ProgressRow
 from tadka.storage.publish import publish_file
@@ -137,7 +137,7 @@ def run(
         store = stack.enter_context(opened(workspace))
         listeners = [stack.enter_context(_told(url)) for url in [*chosen.notify, *(notify or ())]]
         shown = stack.enter_context(_Shown(progress, list(listeners)))
-        stack.enter_context(_short_warnings())
+        stack.enter_context(short_warnings())
         build = Build(
             tasks,
             store=store,
@@ -392,21 +392,6 @@ def _told(url: str) -> Iterator[Any]:
         yield notifier
     finally:
         notifier.close()
-
-
-@contextmanager
-def _short_warnings() -> Iterator[None]:
-    """Warnings as one line, without the line of source that they come from."""
-    before = warnings.showwarning
-
-    def show(message: Warning | str, *_: Any) -> None:
-        typer.echo(f"tadka: {' '.join(str(message).split())}", err=True)
-
-    warnings.showwarning = show  # type: ignore[assignment]
-    try:
-        yield
-    finally:
-        warnings.showwarning = before
 
 
 class _Shown:

@@ -165,3 +165,34 @@ def _spread(low: float, high: float) -> tuple[float, float]:
         return low, high
     room = 0.1 * size if size > _MIN_LENGTH else 1.0
     return (low, high + room) if low >= 0 else (low - room, high)
+
+
+_BLOCKS = "▁▂▃▄▅▆▇█"
+
+
+def spark_line(values: Sequence[float], width: int = 40) -> str:
+    """A line of blocks for a terminal, from the lowest value to the highest.
+
+    Args:
+        values: In order; those that are not finite leave a gap.
+        width: Most characters; of more values, evenly spaced ones are drawn, the last one always.
+
+    Returns:
+        One character a value; nothing for none.
+
+    >>> spark_line([1.0, 2.0, math.nan, 8.0])
+    '▁▂ █'
+    """
+    if len(values) > width:
+        step = (len(values) - 1) / max(width - 1, 1)
+        values = [values[round(number * step)] for number in range(width - 1)] + [values[-1]]
+    finite = [value for value in values if math.isfinite(value)]
+    low, high = min(finite, default=0.0), max(finite, default=0.0)
+    top = len(_BLOCKS) - 1
+
+    def block(value: float) -> str:
+        if not math.isfinite(value):
+            return " "
+        return _BLOCKS[round((value - low) / (high - low) * top) if high > low else top // 2]
+
+    return "".join(map(block, values))

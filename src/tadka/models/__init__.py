@@ -20,8 +20,11 @@ if TYPE_CHECKING:
     from tadka.models.loss.catalog import register_loss
     from tadka.models.measure.full import full_ranking
     from tadka.models.table.vocabulary import Vocabulary
+    from tadka.models.train.bench import Trial, bench
     from tadka.models.train.config import Config
     from tadka.models.train.flow import Fit, evaluate, load, predict, train
+    from tadka.models.train.later import send
+    from tadka.models.train.past import Comparison, compare
     from tadka.models.train.torch import TorchModel
     from tadka.models.train.trained import Trained
 else:
@@ -39,8 +42,11 @@ else:
             "loss.catalog": ["register_loss"],
             "measure.full": ["full_ranking"],
             "table.vocabulary": ["Vocabulary"],
+            "train.bench": ["Trial", "bench"],
             "train.config": ["Config"],
             "train.flow": ["Fit", "evaluate", "load", "predict", "train"],
+            "train.later": ["send"],
+            "train.past": ["Comparison", "compare"],
             "train.torch": ["TorchModel"],
             "train.trained": ["Trained"],
         },
@@ -49,6 +55,7 @@ else:
 __all__ = [
     "CheckReport",
     "Column",
+    "Comparison",
     "Config",
     "Data",
     "DataConfig",
@@ -58,13 +65,17 @@ __all__ = [
     "State",
     "TorchModel",
     "Trained",
+    "Trial",
     "Vocabulary",
+    "bench",
     "check",
+    "compare",
     "evaluate",
     "full_ranking",
     "load",
     "predict",
     "register",
     "register_loss",
+    "send",
     "train",
 ]

@@ -50,7 +50,7 @@ def find_run(tracking: Tracking, ref: str) -> Any:
         raise NotFound(f"{ref!r} is a model, not a run. Name a version of it: '{ref}/1'.")
     raise NotFound(
         f"There is no run {ref!r} at {tracking.uri!r}.{_near(ref, known)} "
-        "Registry.runs() lists all; accepted are the beginning of an id, MODEL@ALIAS and "
+        "`tadka model runs` lists all; accepted are the beginning of an id, MODEL@ALIAS and "
         "MODEL/NUMBER."
     )
 

@@ -53,8 +53,8 @@ _REFUSED = {  # errors that say something of the request; others say that the se
     "UNAUTHENTICATED",
 }
 _OFFLINE = (
-    "To train without it use offline=True: the run is kept in its folder, and "
-    "tadka.registry.send(folder) sends it later"
+    "To train without it set tracking.offline to true: the run is kept in its folder, and "
+    "`tadka model send FOLDER` sends it later"
 )
 
 

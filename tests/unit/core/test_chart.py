@@ -5,7 +5,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from tadka.core.chart import line_chart, nice_ticks, short_number
+from tadka.core.chart import line_chart, nice_ticks, short_number, spark_line
 
 SVG = ET.Element
 numbers = st.floats(-1e12, 1e12, allow_nan=False)
@@ -121,3 +121,17 @@ def test_tick_steps_are_one_two_or_five() -> None:
         step = ticks[1] - ticks[0]
         lead = step / 10 ** math.floor(math.log10(step) + 1e-9)
         assert min(abs(lead - good) for good in (1, 2, 5)) < 1e-6
+
+
+def test_a_line_of_blocks_goes_from_the_lowest_to_the_highest() -> None:
+    assert "█▄▁" == spark_line([3.0, 2.0, 1.0])
+    assert "" == spark_line([])
+    assert "▄▄" == spark_line([5.0, 5.0])
+
+
+def test_a_line_of_blocks_has_gaps_and_no_more_characters_than_asked() -> None:
+    assert "▁ █" == spark_line([0.0, math.nan, 1.0])
+    assert " " == spark_line([math.inf])
+    line = spark_line([float(number) for number in range(100)], width=10)
+    assert 10 == len(line)
+    assert ("▁", "█") == (line[0], line[-1])

@@ -5,10 +5,11 @@ import dataclasses
 import importlib.util
 import inspect
 import re
+import typing
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from tadka.core.error import MissingExtra
 from tadka.models.define.catalog import get, module_of, names
@@ -144,5 +145,7 @@ def _arguments(doc: str) -> Iterator[tuple[str, str]]:
 
 
 def _kind(annotation: Any) -> str:
+    if typing.get_origin(annotation) is Literal:
+        return " | ".join(map(str, typing.get_args(annotation)))
     text = annotation if isinstance(annotation, str) else inspect.formatannotation(annotation)
     return text.removeprefix("typing.")
