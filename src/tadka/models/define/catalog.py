@@ -20,7 +20,7 @@ _SHIPPED = {
         "fm": ["fm"],
         "wide_deep": ["wide_deep"],
         "deepfm": ["deepfm"],
-        "dnn": ["dnn"],
+        "dnn": ["dnn", "dnn_vector"],
         "bpr": ["bpr"],
         "lightgcn": ["lightgcn"],
         "two_tower": ["two_tower"],
