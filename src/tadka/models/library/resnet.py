@@ -1,0 +1,64 @@
+"""Classes of pictures by a small residual network."""
+
+from collections.abc import Mapping
+from typing import Any, Literal
+
+import numpy as np
+from torch import Tensor, nn
+
+from tadka.models.define.catalog import register
+from tadka.models.define.column import Column
+from tadka.models.define.model import Prepared, Rows
+from tadka.models.library import pictures
+from tadka.models.loss.catalog import get
+from tadka.models.net.image import ResNet
+from tadka.models.train.torch import TorchModel
+
+
+@register("resnet")
+class ResNetClassifier(TorchModel):
+    """Residual network (He et al. 2016) with a softmax or an ArcFace head (Deng et al. 2019).
+
+    Args:
+        size: Pixels of a side; pictures of others are scaled.
+        width: Channels of the first stage.
+        blocks: Residual blocks of each stage.
+        shift: Most pixels that a picture is moved by in training.
+        head: What comes last.
+        margin: Radians that the right class must win by, of ArcFace.
+        scale: What the cosines are multiplied with, of ArcFace.
+    """
+
+    task = "class"
+    inputs = (Column("image", "bytes"), Column("label", "int64", role="label", low=0))
+    size: int = 32
+    width: int = 32
+    blocks: tuple[int, ...] = (1, 1, 1)
+    shift: int = 4
+    head: Literal["softmax", "arcface"] = "softmax"
+    margin: float = 0.2
+    scale: float = 16.0
+
+    def prepare(self, data: Prepared) -> Mapping[str, Any]:
+        return {"num_classes": int(np.max(data.read("train", ["label"])["label"])) + 1}
+
+    def train_preprocess(self, rows: Rows, rng: np.random.Generator) -> Rows:  # type: ignore[override]
+        found = pictures.varied(pictures.decoded(rows["image"], self.size), rng, self.shift)
+        return {"image": found, "label": np.asarray(rows["label"], np.int64)}
+
+    def predict_preprocess(self, rows: Rows) -> Rows:
+        return {"image": pictures.decoded(rows["image"], self.size)}
+
+    def net(self) -> nn.Module:
+        is_angular, num_classes = self.head == "arcface", self.state.meta["num_classes"]
+        return ResNet(num_classes, width=self.width, blocks=self.blocks, is_angular=is_angular)
+
+    def loss_of(self, net: nn.Module, batch: Mapping[str, Any]) -> Tensor:
+        angular = {"scale": self.scale, "margin": self.margin} if self.head == "arcface" else {}
+        return get("arcface" if angular else self.loss or "ce", **angular)(
+            net(batch), batch["label"]
+        )
+
+    @classmethod
+    def example(cls, num_rows: int, seed: int = 0) -> Mapping[str, Any]:
+        return pictures.example(num_rows, seed)
