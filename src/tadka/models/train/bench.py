@@ -17,6 +17,7 @@ from tadka.models.define.catalog import get
 from tadka.models.train.code import code_of
 from tadka.models.train.config import Config, read
 from tadka.models.train.flow import train
+from tadka.registry import Registry
 from tadka.registry.environment import environment
 
 _OURS = ("name", "module")
@@ -60,9 +61,14 @@ class Trial:
 
     @property
     def reason(self) -> str:
-        """What went wrong, in a line: the last one, where the message ends in a traceback."""
+        """What went wrong, in a line.
+
+        Of a traceback that is the last one, of a report on the data its first error.
+        """
         lines = [line.strip() for line in self.error.splitlines() if line.strip()]
-        return (lines[-1] if "Traceback" in self.error else lines[0]) if lines else ""
+        if "Traceback" in self.error:
+            return lines[-1]
+        return next((line for line in lines if line.startswith("error: ")), (lines or [""])[0])
 
 
 def bench(
@@ -102,7 +108,10 @@ def bench(
     before = _read_kept(kept)
     commit = str(environment().get("commit", ""))
     first = next(one for one, _ in configs.values() if isinstance(one, Config))
-    data = prepare(first.data, Path(first.tracking.folder) / _DATA)
+    tracking = first.tracking
+    # before the first model, whose seconds would be more by what this takes for all of them
+    Registry(tracking.uri, experiment=tracking.experiment, offline=tracking.offline)
+    data = prepare(first.data, Path(tracking.folder) / _DATA)
     trials = []
     for name, (found, left_out) in configs.items():
         common = Trial(model=name, data=data.fingerprint, commit=commit, left_out=left_out)
