@@ -67,7 +67,9 @@ def deliver(journal: Journal, tracking: Tracking) -> None:
                 continue  # a note about the lines before it, which are looked at anew
             offset = end
             if line["kind"] == "begin":
-                if not mark.mlflow_id:
+                if mark.mlflow_id:
+                    tracking.reopen(mark.mlflow_id)  # it may have failed before
+                else:
                     mark = Mark(tracking.open_run(line), 0)
                 _begin(tracking, mark.mlflow_id, line)
                 finish = None  # of a try that failed before

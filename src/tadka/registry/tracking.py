@@ -251,6 +251,14 @@ class Tracking:
         """
         self._call("set_terminated", mlflow_id, status.upper(), time_ms)
 
+    def reopen(self, mlflow_id: str) -> None:
+        """Makes a run a running one again.
+
+        Args:
+            mlflow_id: Of the run.
+        """
+        self._call("update_run", mlflow_id, "RUNNING")
+
     def get(self, mlflow_id: str) -> Any:
         """A run as MLflow has it.
 
@@ -546,5 +554,8 @@ def _tags(begin: Mapping[str, Any]) -> dict[str, str]:
 def _reason(text: str) -> str:
     """The first line of MLflow's message, without its code and the addresses in memory."""
     first = text.strip().splitlines()[0] if text.strip() else "no reason given"
+    cause = re.search(r"Caused by \w+\((.*)\)\)$", first)  # of requests, behind all that it tried
+    if cause:
+        first = cause[1].rpartition(": ")[2].strip("\"'")
     first = re.sub(r"<[\w.]+ object at 0x[0-9a-f]+>:? ?", "", first)
     return first.removeprefix("RESOURCE_DOES_NOT_EXIST: ").rstrip(". ")

@@ -1,5 +1,6 @@
 """A new SQLite file without the second that making its tables takes, and a real MLflow server."""
 
+import contextlib
 import logging
 import os
 import shutil
@@ -73,6 +74,9 @@ def mlflow_app(empty_database: Path, tmp_path_factory: pytest.TempPathFactory) -
         patch.delenv("MLFLOW_TRACKING_URI", raising=False)
         import mlflow
         from mlflow.server import app
+
+        with contextlib.suppress(ImportError):  # it is for users and passwords
+            import mlflow.server.auth  # the first search would do it, and warn
 
         logging.getLogger("werkzeug").setLevel(logging.ERROR)
         logging.getLogger("mlflow.server").setLevel(logging.ERROR)  # shown where a test fails

@@ -199,7 +199,7 @@ def test_a_server_does_the_same(server: Server, tmp_path: Path) -> None:
 
 def test_a_server_that_is_down_at_the_start_is_told(tmp_path: Path, server: Server) -> None:
     server.stop()
-    with pytest.raises(Unreachable, match=r"does not answer.*offline=True.*tadka\.registry\.send"):
+    with pytest.raises(Unreachable, match=r"answer: .*Connection refused\. Start it.* without it"):
         Registry(server.uri)
 
 
@@ -285,6 +285,12 @@ def test_a_folder_goes_on_with_its_unfinished_run(registry: Registry, tmp_path: 
     assert registry.run(run.id).code == "new"
     with pytest.raises(ConfigError, match="which is finished"):
         begin(registry, tmp_path / "run", params={"dim": 8})
+    failed = begin(registry, tmp_path / "failed")
+    failed.finish(status="failed")
+    more = begin(registry, tmp_path / "failed")
+    assert (failed.id, registry.run(more.id).status) == (more.id, "running")
+    more.finish()
+    assert registry.run(more.id).status == "finished"
     begin(registry, tmp_path / "other", params={"dim": 8})
     with pytest.raises(ConfigError, match="whose params was"):
         begin(registry, tmp_path / "other", params={"dim": 9})
@@ -355,7 +361,7 @@ def test_a_file_that_is_no_database_is_told_at_once(tmp_path: Path) -> None:
 def write_runs(uri: str, folder: Path, start: Any) -> None:
     start.wait()
     registry = Registry(uri)
-    for n in range(3):
+    for n in range(2):
         run = begin(registry, folder / str(n), params={"n": n})
         for step in range(400):
             run.log({"a": step, "b": step, "c": step}, step=step)
@@ -379,9 +385,9 @@ def test_two_processes_write_to_one_new_file(tmp_path: Path) -> None:
     registry = Registry(uri)
 
     assert [0, 0] == [writer.exitcode for writer in writers]
-    assert len(registry.runs()) == 6
+    assert len(registry.runs()) == 4
     assert all(len(run.history("c")) == 400 for run in registry.runs())
-    assert [6, 5, 4, 3, 2, 1] == [version.version for version in registry.models()]
+    assert [4, 3, 2, 1] == [version.version for version in registry.models()]
 
 
 def test_neither_mlflow_nor_pandas_is_loaded_before_it_is_needed(tmp_path: Path) -> None:
