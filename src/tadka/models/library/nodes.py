@@ -36,8 +36,6 @@ def learn(data: Prepared, label: str = "label") -> dict[str, Any]:
     Raises:
         DataError: A table has not these columns, a node stands there twice, or an edge goes to a
             node that is not there.
-
-    Source: Kipf and Welling 2017, arXiv:1609.02907, eq. 2, for the matrix.
     """
     nodes = _columns(data, "nodes", ("node", "words"))
     edges = _columns(data, "edges", ("source", "target"))
@@ -56,18 +54,29 @@ def learn(data: Prepared, label: str = "label") -> dict[str, Any]:
     lists = nodes["words"].take(pa.array(order_N))
     words, word_W = np.unique(np.asarray(lists.flatten()), return_inverse=True)
     lengths_N = np.asarray(lists.value_lengths().fill_null(0))
-    degree_N = graph.degree() + 1.0
-    row_E = np.repeat(np.arange(graph.num_nodes), graph.degree())
     return {
         "keys": keys_N,
         "indptr": graph.indptr,
         "indices": graph.indices,
-        "matrix": ((degree_N[row_E] * degree_N[graph.indices]) ** -0.5).astype(np.float32),
+        "matrix": with_loops(graph),
         "word_indptr": np.concatenate([[0, 0], np.cumsum(lengths_N)]),
         "words": word_W.astype(np.int64),
         "num_words": max(len(words), 1),
         "num_classes": int(np.max(data.read("train", [label])[label])) + 1,
     }
+
+
+def with_loops(graph: Graph) -> npt.NDArray[np.float32]:
+    """Entries of D^-1/2 (A + I) D^-1/2 beside its diagonal, D the degrees with the loops, (E,).
+
+    Args:
+        graph: A, without loops.
+
+    Source: Kipf and Welling 2017, arXiv:1609.02907, eq. 2.
+    """
+    root_N = (graph.degree() + 1.0) ** -0.5
+    row_E = np.repeat(np.arange(graph.num_nodes), graph.degree())
+    return np.asarray(root_N[row_E] * root_N[graph.indices], np.float32)
 
 
 def _columns(data: Prepared, table: str, names: Sequence[str]) -> dict[str, Any]:

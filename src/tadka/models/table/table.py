@@ -239,6 +239,16 @@ class MemoryTable:
         """Number of rows, row 0 included."""
         return len(self._values)
 
+    @property
+    def values(self) -> Vectors:
+        """All vectors, shape (num_rows, D), not a copy; `grow` and `truncate` leave it behind."""
+        return self._values
+
+    @property
+    def sums(self) -> Vectors:
+        """AdaGrad's accumulator of each row, shape (num_rows,), not a copy; likewise."""
+        return self._sums
+
     def pull(self, rows_N: npt.ArrayLike) -> Vectors:
         """See `Table.pull`."""
         return self._values.take(checked_rows(rows_N, self.num_rows), axis=0)
