@@ -44,7 +44,7 @@ SETTINGS: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
     "u1_side": (RATINGS, {**_FM, "side": ["users", "items"]}),
     "lastfm_bpr": (
         PAIRS,
-        {"name": "bpr", "dim": 64, "lr": 0.005, "reg": 0.02, "batch_rows": 2048, "epochs": 195},
+        {"name": "bpr", "dim": 64, "lr": 0.005, "reg": 0.02, "batch_rows": 2048, "epochs": 120},
     ),
     "lastfm_lightgcn": (
         PAIRS,
