@@ -9,6 +9,7 @@ History = Callable[[str], list[tuple[int, float]]]
 
 
 def _no_history(_metric: str) -> list[tuple[int, float]]:
+    """The history of a record that nothing was read from."""
     return []
 
 
