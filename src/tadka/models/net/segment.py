@@ -1,0 +1,167 @@
+"""The same layers over a user's history, and over a user's vector: what the segment check trains.
+
+Letters of shapes: N users, E entries of all histories, I items, D dimensions, H hidden units, C
+classes, B users of a batch.
+"""
+
+import copy
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor, nn
+
+from tadka.models.loss.pairs import Csr, items_of
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recipe:
+    """How a segment classifier is trained; the same for both kinds of input.
+
+    Args:
+        hidden: Units of the hidden layer.
+        dropout: Share of inputs and of hidden units left out in training.
+        lr: Learning rate of Adam.
+        weight_decay: Decoupled from the gradient (AdamW).
+        batch_rows: Users of a batch.
+        max_epochs: Passes at most.
+        patience: Passes without a better validation loss after which training ends.
+    """
+
+    hidden: int = 64
+    dropout: float = 0.3
+    lr: float = 3e-3
+    weight_decay: float = 0.05
+    batch_rows: int = 128
+    max_epochs: int = 100
+    patience: int = 10
+
+
+class Bag(nn.Module):
+    """The mean of the vectors of a user's items: what a history is before the layers.
+
+    Args:
+        histories: Items of each user.
+        num_items: I.
+        dim: D.
+    """
+
+    def __init__(self, histories: Csr, num_items: int, dim: int) -> None:
+        super().__init__()
+        self.items = nn.EmbeddingBag(num_items, dim, mode="mean")
+        nn.init.normal_(self.items.weight, std=0.1)
+        self._histories = histories
+
+    def forward(self, user_B: npt.NDArray[np.int64]) -> Tensor:
+        """One vector a user, (B, D); zeros without a history."""
+        place_E, item_E = items_of(self._histories, user_B)
+        counts_B = np.bincount(place_E, minlength=len(user_B))
+        starts_B = np.concatenate([[0], np.cumsum(counts_B)[:-1]])
+        found: Tensor = self.items(
+            torch.from_numpy(np.array(item_E, np.int64)), torch.from_numpy(starts_B)
+        )
+        return found
+
+
+class Given(nn.Module):
+    """Vectors as they are, each dimension with mean 0 and deviation 1 over some users.
+
+    Args:
+        vectors: Of all users, (N, D).
+        users: Those that mean and deviation are taken of: of the training folds.
+    """
+
+    def __init__(self, vectors: npt.NDArray[np.floating], users: npt.NDArray[np.int64]) -> None:
+        super().__init__()
+        of_train = np.asarray(vectors[users], np.float64)
+        deviation_D = of_train.std(axis=0)
+        scaled = (vectors - of_train.mean(axis=0)) / np.where(deviation_D > 0, deviation_D, 1)
+        self._vectors = torch.from_numpy(np.asarray(scaled, np.float32))
+
+    def forward(self, user_B: npt.NDArray[np.int64]) -> Tensor:
+        """One vector a user, (B, D)."""
+        return self._vectors[torch.from_numpy(user_B)]
+
+
+class Segment(nn.Module):
+    """Layers over an input: one hidden, then scores of classes.
+
+    Args:
+        inputs: `Bag` or `Given`.
+        dim: D.
+        num_classes: C.
+        recipe: Hidden units and dropout.
+    """
+
+    def __init__(self, inputs: nn.Module, dim: int, num_classes: int, recipe: Recipe) -> None:
+        super().__init__()
+        self.inputs = inputs
+        self.layers = nn.Sequential(
+            nn.Dropout(recipe.dropout),
+            nn.Linear(dim, recipe.hidden),
+            nn.ReLU(),
+            nn.Dropout(recipe.dropout),
+            nn.Linear(recipe.hidden, num_classes),
+        )
+
+    def forward(self, user_B: npt.NDArray[np.int64]) -> Tensor:
+        """Scores of classes, (B, C)."""
+        scores: Tensor = self.layers(self.inputs(user_B))
+        return scores
+
+    @property
+    def num_parameters(self) -> int:
+        """Numbers that are trained."""
+        return sum(parameter.numel() for parameter in self.parameters())
+
+
+def fit_segment(
+    net: Segment,
+    labels: npt.NDArray[np.int64],
+    train: npt.NDArray[np.int64],
+    valid: npt.NDArray[np.int64],
+    recipe: Recipe,
+    rng: np.random.Generator,
+) -> int:
+    """Trains until the loss on the validation users gets no better, and keeps the best weights.
+
+    Args:
+        net: Changed in place.
+        labels: Class of each user, (N,).
+        train: Users to learn from.
+        valid: Users to stop by.
+        recipe: How.
+        rng: Orders the users.
+
+    Returns:
+        Passes that were made.
+    """
+    label_N = torch.from_numpy(labels)
+    optimizer = torch.optim.AdamW(net.parameters(), lr=recipe.lr, weight_decay=recipe.weight_decay)
+    best_loss, num_worse = math.inf, 0
+    best: Mapping[str, Tensor] = copy.deepcopy(net.state_dict())
+    num_epochs = 0
+    while num_epochs < recipe.max_epochs and num_worse < recipe.patience:
+        num_epochs += 1
+        net.train()
+        order = rng.permutation(train)
+        for start in range(0, len(order), recipe.batch_rows):
+            user_B = order[start : start + recipe.batch_rows]
+            loss = nn.functional.cross_entropy(net(user_B), label_N[user_B])
+            optimizer.zero_grad(set_to_none=True)
+            loss.backward()  # type: ignore[no-untyped-call]
+            optimizer.step()
+        net.eval()
+        with torch.inference_mode():
+            found = float(nn.functional.cross_entropy(net(valid), label_N[valid]))
+        if found < best_loss:
+            best_loss, num_worse = found, 0
+            best = copy.deepcopy(net.state_dict())
+        else:
+            num_worse += 1
+    net.load_state_dict(best)
+    net.eval()
+    return num_epochs
