@@ -228,12 +228,21 @@ class Bench:
         description: The script's docstring; its first paragraph goes into the report.
         packages: Distributions whose versions are reported.
         rounds: Measured rounds unless ``--rounds`` says otherwise; at least 5 for a claim.
+        is_timed: False where figures do not depend on the machine: one round is a claim, and other
+            load is no noise.
     """
 
     def __init__(
-        self, name: str, description: str | None, *, packages: Sequence[str], rounds: int = 5
+        self,
+        name: str,
+        description: str | None,
+        *,
+        packages: Sequence[str],
+        rounds: int = 5,
+        is_timed: bool = True,
     ) -> None:
         self.name = name
+        self.is_timed = is_timed
         self.description = (description or "").strip()
         self.packages = packages
         self.parser = argparse.ArgumentParser(
@@ -304,7 +313,7 @@ class Bench:
             self.failed[cell.name] = result["failed"]
             print(f"failed: {result['failed']}", file=sys.stderr)
             return None
-        if number >= 0 and result["others_cores"] > QUIET_CORES:
+        if self.is_timed and number >= 0 and result["others_cores"] > QUIET_CORES:
             used = f"{result['others_cores']:.2f} cores"
             self.noise.append(f"others used {used} during {cell.name}, {label}")
         print(f"{result.get('headline', 'done')}", file=sys.stderr)
@@ -316,7 +325,7 @@ class Bench:
         time.sleep(1.0)
         cores = (_busy_s() - busy_before) / (time.perf_counter() - at)
         self.load_before = os.getloadavg()
-        if cores > QUIET_CORES:
+        if self.is_timed and cores > QUIET_CORES:
             self.noise.append(f"others used {cores:.2f} cores before the start")
             print(
                 f"warning: others use {cores:.2f} of {os.cpu_count()} cores; the figures below "
@@ -402,12 +411,12 @@ class Bench:
                 f"NOISY: {len(self.noise)} signs of other load on this machine, first: "
                 f"{self.noise[0]}. These figures are no claims."
             )
-        if self.num_rounds < 5:
+        if self.is_timed and self.num_rounds < 5:
             remarks.append(f"{self.num_rounds} round(s): a claim needs at least 5.")
         return remarks
 
     def _refusal(self) -> str:
-        if self.options.force:
+        if self.options.force or not self.is_timed:
             return ""
         if self.noise:
             return "other load was seen on the machine"
