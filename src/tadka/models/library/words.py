@@ -55,5 +55,6 @@ def _values(texts: Any) -> Any:
 
 def _features(words: list[str]) -> Iterator[tuple[str, str, str, str]]:
     """Texts that differ by kind, too: what is between two blanks has none in it."""
-    for word, following in zip(words, [*words[1:], "\n"], strict=True):
+    # an empty text has no last word, which the line's end would follow
+    for word, following in zip(words, [*words[1:], "\n"], strict=False):
         yield word, f"{word} {following}", f"{word[:_HEAD]}  ", f"  {word[-_TAIL:]}"
