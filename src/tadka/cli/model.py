@@ -27,7 +27,7 @@ from tadka.cli.model_look import app as look_app
 from tadka.cli.option import ProgressMode
 from tadka.cli.warning import short_warnings
 from tadka.core.config import load_config, read_config
-from tadka.core.error import ConfigError
+from tadka.core.error import ConfigError, DataError
 from tadka.core.resource import format_bytes
 from tadka.models.data.config import DataConfig
 from tadka.models.data.prepare import prepare
@@ -111,7 +111,7 @@ def train(
 ) -> None:
     """Check the data, train a model, judge it on the test part, and keep the run."""
     wanted = read(config, settings or [])
-    with _quiet():
+    with _quiet(), _whole_reports():
         fit = models.train(wanted, start=start, resume=resume, progress=progress.value)
     if as_json:
         echo_json(
@@ -330,6 +330,18 @@ def _quiet() -> Iterator[None]:
     """Standard output is for the result: what models print goes to standard error."""
     with redirect_stdout(sys.stderr), short_warnings():
         yield
+
+
+@contextmanager
+def _whole_reports() -> Iterator[None]:
+    """What is wrong with data is many lines, of which the main command would make one."""
+    try:
+        yield
+    except DataError as error:
+        if "\n" not in str(error):
+            raise
+        typer.echo(f"tadka: {error}", err=True)
+        raise typer.Exit(FAILED) from error
 
 
 def _by_metric(history: Sequence[Mapping[str, float]]) -> dict[str, list[float]]:

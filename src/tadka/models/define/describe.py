@@ -11,11 +11,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from tadka.core.error import MissingExtra
 from tadka.models.define.catalog import get, module_of, names
 from tadka.models.define.model import Model
 
-_BASES = {"Model", "TorchModel"}
+_ROOM = __name__.rpartition(".define.")[0]
 _ENTRY = re.compile(r"(\w+): (.*)")
 
 
@@ -25,7 +24,7 @@ class Summary:
 
     Args:
         name: As configurations call it.
-        task: Which metrics it goes by; empty where that cannot be told.
+        task: Which metrics it goes by, unless a parameter says otherwise.
         told: First line of its docstring.
     """
 
@@ -86,14 +85,20 @@ def _summary(name: str) -> Summary | None:
     if home is None:
         cls = get(name)
         return Summary(name=name, task=cls.task, told=_first_line(cls.__doc__ or ""))
-    spec = importlib.util.find_spec(home)
-    if spec is None or spec.origin is None:
-        return None
-    for node in ast.parse(Path(spec.origin).read_text(encoding="utf-8")).body:
+    tree = _tree(home)
+    for node in tree.body:
         if isinstance(node, ast.ClassDef) and _registers(node, name):
             told = _first_line(ast.get_docstring(node) or "")
-            return Summary(name=name, task=_task(node, name), told=told)
+            return Summary(name=name, task=_task(tree, node.name), told=told)
     return None
+
+
+def _tree(module: str) -> ast.Module:
+    """A module as read; empty where there is no file of it."""
+    spec = importlib.util.find_spec(module)
+    if spec is None or spec.origin is None:
+        return ast.Module([], [])
+    return ast.parse(Path(spec.origin).read_text(encoding="utf-8"))
 
 
 def _registers(node: ast.ClassDef, name: str) -> bool:
@@ -105,18 +110,23 @@ def _registers(node: ast.ClassDef, name: str) -> bool:
     )
 
 
-def _task(node: ast.ClassDef, name: str) -> str:
-    for line in node.body:
-        targets = line.targets if isinstance(line, ast.Assign) else []
-        named = [one.id for one in targets if isinstance(one, ast.Name)]
-        if "task" in named and isinstance(line, ast.Assign):
-            return str(ast.literal_eval(line.value))
-    if all(isinstance(base, ast.Name) and base.id in _BASES for base in node.bases):
-        return Model.task
-    try:
-        return get(name).task  # it has that of another model
-    except MissingExtra:
-        return ""
+def _task(tree: ast.Module, name: str) -> str:
+    """What a class says of its task, or the class that it comes from."""
+    for node in tree.body:
+        if isinstance(node, ast.ClassDef) and node.name == name:
+            for line in node.body:
+                targets = line.targets if isinstance(line, ast.Assign) else []
+                if isinstance(line, ast.Assign) and "task" in map(_name, targets):
+                    return str(ast.literal_eval(line.value))
+            return next((_task(tree, base) for base in map(_name, node.bases) if base), Model.task)
+        if isinstance(node, ast.ImportFrom) and name in [one.name for one in node.names]:
+            is_ours = str(node.module).startswith(_ROOM)
+            return _task(_tree(str(node.module)), name) if is_ours else Model.task
+    return Model.task
+
+
+def _name(node: ast.expr) -> str:
+    return node.id if isinstance(node, ast.Name) else ""
 
 
 def _first_line(text: str) -> str:
