@@ -60,6 +60,7 @@ EXTENSIONS = [
         "engine/client_http2.c",
         libraries=["nghttp2"],
     ),
+    extension("models.kernel.native"),
     extension("scoring.kernel"),
     extension("scoring.scorer"),
     extension("scoring.trainer"),

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 
 from torch import Tensor, nn
 
+from tadka.models.net.fused import fm_scores, takes
 from tadka.models.net.groups import Groups, start
 
 
@@ -31,6 +32,10 @@ class FMNet(nn.Module):
 
     def forward(self, batch: Mapping[str, Tensor]) -> Tensor:
         """Scores, shape (B,)."""
+        fields = self.groups.fields
+        drops = self.training and self.drop.p > 0
+        if self.groups.has_fields_alone and not drops and takes(fields.weight):
+            return self.bias + fm_scores(fields.weight, batch["fields"], fields.offsets)
         groups_BGK = self.groups(batch)
         linear_B = groups_BGK[..., 0].sum(dim=1)
         found: Tensor = self.bias + linear_B + pairs(self.drop(groups_BGK[..., 1:]))

@@ -77,6 +77,11 @@ class Groups(nn.Module):
                 elif name.startswith("bags"):
                     parameter[0] = 0
 
+    @property
+    def has_fields_alone(self) -> bool:
+        """Whether every group is a field, of one feature whose value is 1."""
+        return self.num_groups == len(self.fields.offsets) - 1
+
     def forward(self, batch: Mapping[str, Tensor]) -> Tensor:
         """Weight and vector of each group, shape (B, G, 1 + K)."""
         rows_BF = batch["fields"]

@@ -1,0 +1,34 @@
+import numpy as np
+import numpy.typing as npt
+
+Floats = npt.NDArray[np.float32]
+Rows = npt.NDArray[np.int64]
+
+def bpr(
+    user: Floats,
+    item: Floats,
+    sum_user: Floats,
+    sum_item: Floats,
+    users: Rows,
+    items: Rows,
+    negatives: Rows,
+    lr: float,
+    l2: float,
+    eps: float,
+) -> float: ...
+def fm(weight: Floats, rows: Rows, offsets: Rows, sums: Floats, scores: Floats) -> None: ...
+def fm_back(
+    weight: Floats, rows: Rows, offsets: Rows, sums: Floats, by_score: Floats, gradient: Floats
+) -> None: ...
+def find(
+    keys: Rows, slots: npt.NDArray[np.uint32], log: Rows, size: int, rows: Rows
+) -> None: ...
+def absent(
+    users: Rows,
+    indptr: Rows,
+    indices: Rows,
+    first_item: int,
+    num_items: int,
+    units: npt.NDArray[np.float64],
+    items: Rows,
+) -> int: ...
