@@ -8,6 +8,7 @@ from typing import Any
 
 from tadka.core.error import MissingExtra
 
+_OURS = __name__.partition(".")[0]
 _PACKAGES = {"zmq": "pyzmq", "yaml": "pyyaml"}  # import name -> name on the package index
 
 
@@ -26,8 +27,12 @@ def require(module: str, *, extra: str | None = None) -> ModuleType:
     """
     try:
         return importlib.import_module(module)
+    except MissingExtra:
+        raise  # a module of tadka has told already what it needs
     except ImportError as error:
         root = module.partition(".")[0]
+        if root == _OURS and isinstance(error, ModuleNotFoundError):
+            root = str(error.name).partition(".")[0]  # what a module of tadka needs
         package = _PACKAGES.get(root, root)
         command = f"pip install 'tadka[{extra}]'" if extra else "pip install tadka"
         if isinstance(error, ModuleNotFoundError) and error.name == root:
@@ -55,7 +60,7 @@ def loaded(module: str) -> ModuleType | None:
 
 
 def on_demand(
-    package: str, homes: Mapping[str, Sequence[str]]
+    package: str, homes: Mapping[str, Sequence[str]], *, extra: str | None = None
 ) -> tuple[Callable[[str], Any], Callable[[], list[str]]]:
     """`__getattr__` and `__dir__` of a package whose public names are imported when first used.
 
@@ -66,6 +71,7 @@ def on_demand(
         package: Its `__name__`.
         homes: Public names by the module that defines them, below the package
             (`{"config": ["load_config"], "build.build": ["build"]}`).
+        extra: The extra of tadka that installs what these modules import.
 
     Returns:
         Both functions (PEP 562).
@@ -82,7 +88,12 @@ def on_demand(
 
     def get(name: str) -> Any:
         if name in homes_of:
-            value = getattr(importlib.import_module(homes_of[name]), name)
+            value = getattr(
+                require(homes_of[name], extra=extra)
+                if extra
+                else importlib.import_module(homes_of[name]),
+                name,
+            )
             setattr(module, name, value)
             return value
         if name in modules:

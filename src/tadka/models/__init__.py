@@ -9,14 +9,18 @@ from typing import TYPE_CHECKING
 from tadka.core.extra import on_demand
 
 if TYPE_CHECKING:
-    from tadka.models.data.check import CheckReport, check
+    from tadka.models.data.check import check
     from tadka.models.data.config import DataConfig
     from tadka.models.data.data import Data
+    from tadka.models.data.report import CheckReport
     from tadka.models.define.catalog import register
     from tadka.models.define.column import Column
     from tadka.models.define.model import Model
     from tadka.models.define.state import State
+    from tadka.models.graph.build import build_graph
     from tadka.models.graph.csr import Graph
+    from tadka.models.grow.drift import drift
+    from tadka.models.grow.fresh import fold_in
     from tadka.models.loss.catalog import register_loss
     from tadka.models.measure.full import full_ranking
     from tadka.models.table.vocabulary import Vocabulary
@@ -27,18 +31,25 @@ if TYPE_CHECKING:
     from tadka.models.train.past import Comparison, compare
     from tadka.models.train.torch import TorchModel
     from tadka.models.train.trained import Trained
+    from tadka.models.vector.alike import neighbours
+    from tadka.models.vector.export import export_vectors
+    from tadka.models.vector.segment import segment_check
 else:
     __getattr__, __dir__ = on_demand(
         __name__,
         {
-            "data.check": ["CheckReport", "check"],
+            "data.check": ["check"],
             "data.config": ["DataConfig"],
             "data.data": ["Data"],
+            "data.report": ["CheckReport"],
             "define.catalog": ["register"],
             "define.column": ["Column"],
             "define.model": ["Model"],
             "define.state": ["State"],
+            "graph.build": ["build_graph"],
             "graph.csr": ["Graph"],
+            "grow.drift": ["drift"],
+            "grow.fresh": ["fold_in"],
             "loss.catalog": ["register_loss"],
             "measure.full": ["full_ranking"],
             "table.vocabulary": ["Vocabulary"],
@@ -49,7 +60,11 @@ else:
             "train.past": ["Comparison", "compare"],
             "train.torch": ["TorchModel"],
             "train.trained": ["Trained"],
+            "vector.alike": ["neighbours"],
+            "vector.export": ["export_vectors"],
+            "vector.segment": ["segment_check"],
         },
+        extra="models",
     )
 
 __all__ = [
@@ -68,14 +83,20 @@ __all__ = [
     "Trial",
     "Vocabulary",
     "bench",
+    "build_graph",
     "check",
     "compare",
+    "drift",
     "evaluate",
+    "export_vectors",
+    "fold_in",
     "full_ranking",
     "load",
+    "neighbours",
     "predict",
     "register",
     "register_loss",
+    "segment_check",
     "send",
     "train",
 ]

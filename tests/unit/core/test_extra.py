@@ -40,6 +40,18 @@ def test_broken_library_is_told_from_an_absent_one(
         require("tadka_broken_library", extra="torch")
 
 
+def test_a_module_of_tadka_names_the_library_that_it_lacks(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setitem(sys.modules, "torch", None)  # as where it is not installed
+    monkeypatch.delitem(sys.modules, "tadka.demo.fm", raising=False)
+
+    with pytest.raises(MissingExtra, match=r"needs torch, .*not installed.*tadka\[torch\]") as told:
+        require("tadka.demo.fm", extra="torch")
+
+    assert "torch" == told.value.name
+
+
 class TestOnDemand:
     """Public names of a package that are imported when first used."""
 
