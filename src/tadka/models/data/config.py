@@ -1,6 +1,8 @@
 """What the section `data` of a configuration says."""
 
+import codecs
 import dataclasses
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -20,11 +22,28 @@ class Csv:
         separator: One character; a comma, and a tab in `.tsv` files, unless given.
         names: Of the columns, where the file has no line of them.
         encoding: Of the text.
+
+    Raises:
+        ConfigError: The separator is no single character, or nobody knows the encoding.
     """
 
     separator: str = ""
     names: tuple[str, ...] = ()
     encoding: str = "utf-8"
+
+    def __post_init__(self) -> None:
+        if len(self.separator.encode()) > 1 or self.separator in ("\n", "\r", '"'):
+            raise ConfigError(
+                f"csv.separator is {self.separator!r}; it must be one ASCII character such as ';' "
+                "or '\\t', and no quote or end of a line."
+            )
+        try:
+            codecs.lookup(self.encoding)
+        except LookupError as error:
+            raise ConfigError(
+                f"csv.encoding is {self.encoding!r}, which is not known; use one such as 'utf-8' "
+                "or 'latin-1'."
+            ) from error
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -89,6 +108,11 @@ class DataConfig:
                 "valid is a given split; name its files, or cut it by random, time, leave_last or "
                 "fold."
             )
+        for name in self.tables:
+            if not re.fullmatch(r"\w[\w.-]*", name):
+                raise ConfigError(
+                    f"data.tables names a table {name!r}; use letters, digits, '_', '-' and '.'."
+                )
         if self.group_rows < 1:
             raise ConfigError(f"group_rows is {self.group_rows}; it must be at least 1.")
 

@@ -13,6 +13,7 @@ from tadka.core.extra import require
 from tadka.models.data.source import parquet_batches
 from tadka.models.data.split import Split
 from tadka.storage.format import load, scan
+from tadka.storage.tabular import project
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -156,9 +157,8 @@ class Data:
             DataError: A file is damaged, or a column is missing.
         """
         pa = require("pyarrow", extra="arrow")
-        schema = self.schema(part)
-        chosen = schema if columns is None else pa.schema([schema.field(name) for name in columns])
-        found = pa.Table.from_batches(self.batches(part, columns), chosen.remove_metadata())
+        schema = project(self.uris(part)[0], self.schema(part), columns)
+        found = pa.Table.from_batches(self.batches(part, columns), schema)
         return {name: as_array(found[name].combine_chunks()) for name in found.column_names}
 
     def table(self, name: str) -> "pa.Table":

@@ -124,7 +124,7 @@ def hash_column(column: Any) -> Hashes:
     """One hash a row of a column; equal values of numbers of any width have equal hashes.
 
     Args:
-        column: An Arrow array: numbers, truths, times, texts, bytes, or lists of these.
+        column: An Arrow array of any type.
 
     Returns:
         Shape (N,). All missing values have one hash; NaN has another.
@@ -153,11 +153,15 @@ def hash_column(column: Any) -> Hashes:
         wholes = np.where(is_whole, numbers, 0.0).astype(np.int64)
         found = np.where(is_whole, _mixed(wholes.view(np.uint64)), found)
         found[np.isnan(numbers)] = _NAN  # whatever the bits of the NaN
-    else:
+    elif types.is_integer(kind) or types.is_boolean(kind) or types.is_temporal(kind):
         whole = column.fill_null(False) if types.is_boolean(kind) else column
+        if types.is_date32(kind) or types.is_time32(kind):
+            whole = whole.cast(pa.int32())
         numbers = whole.cast(pa.int64()) if not types.is_uint64(kind) else whole
         numbers = numbers.fill_null(0).to_numpy(zero_copy_only=False)
         found = _mixed(np.ascontiguousarray(numbers).view(np.uint64))
+    else:  # decimals, structs and what else there is: slow, and seldom
+        found = hash_column(pa.array([repr(value) for value in column.to_pylist()], pa.string()))
     if column.null_count:
         found = found.copy()
         found[column.is_null().to_numpy(zero_copy_only=False)] = _MISSING

@@ -33,7 +33,7 @@ from tadka.models.data.source import (
 from tadka.models.data.split import Split, given_split
 from tadka.storage.format import open_writer, read_piece, scan, suffix_of
 from tadka.storage.publish import publish_directory, publish_file
-from tadka.storage.uri import is_local, resolve, stat
+from tadka.storage.uri import is_local, resolve
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -205,7 +205,7 @@ def _found(target: Path, fingerprint: str) -> Data | None:
         is_whole = all(
             sum(scan(uri).num_rows or 0 for uri in uris) == found.num_rows(part)
             for part, uris in found.parts.items()
-        ) and all(stat(uri).size_bytes for uri in found.tables.values())
+        ) and all(scan(uri).schema.names for uri in found.tables.values())
     except (OSError, TadkaError):
         return None
     return found if is_whole and found.fingerprint == fingerprint else None

@@ -16,7 +16,7 @@ class Shaped:
 
     Args:
         source: Of the rows.
-        columns: New names, each with the source's.
+        columns: New names, each with the source's; one of the source's may get several.
         sides: Columns to look up, each with a table that has it: every row gets the other columns
             of its match, null where there is none.
         label: Name of the label, once renamed.
@@ -53,7 +53,9 @@ class Shaped:
                     f"The data has a column {new!r}; data.columns cannot give {old!r} that name. "
                     f"Rename the other one, too: {new}_old: {new}."
                 )
-        self._new = {old: new for new, old in self._old.items()}
+        self._new: dict[str, list[str]] = {}
+        for new, old in self._old.items():
+            self._new.setdefault(old, []).append(new)
         self.schema: Any = self._shaped(source.schema.empty_table()).schema.remove_metadata()
 
     @property
@@ -79,14 +81,16 @@ class Shaped:
                         f"{', '.join(self.schema.names)}."
                     )
             old = [self._old.get(name, name) for name in columns]
-            for batch in self.source.batches(old):
-                yield pa.table(batch.columns, names=list(columns))
+            for batch in self.source.batches(list(dict.fromkeys(old))):
+                yield pa.table([batch.column(name) for name in old], names=list(columns))
             return
         for batch in self.source.batches(None):
             yield self._shaped(pa.Table.from_batches([batch])).cast(self.schema)
 
     def _shaped(self, table: "pa.Table") -> "pa.Table":
-        table = table.rename_columns([self._new.get(n, n) for n in table.column_names])
+        pa = require("pyarrow", extra="arrow")
+        named = [(new, old) for old in table.column_names for new in self._new.get(old, [old])]
+        table = pa.table([table[old] for _, old in named], names=[new for new, _ in named])
         for side in self._sides:
             table = side.join(table)
         if self._positive_from is not None:
@@ -127,7 +131,7 @@ class _Side:
                 f"Table {name!r} has no column {key!r} to be joined by; its columns are: "
                 f"{', '.join(table.column_names)}."
             )
-        self.keys = table[key].combine_chunks()
+        self.keys = _plain(table[key].combine_chunks())
         if len(compute.unique(self.keys)) < len(self.keys):
             counts = compute.value_counts(self.keys)
             twice = next(one for one in counts.to_pylist() if one["counts"] > 1)
@@ -151,14 +155,25 @@ class _Side:
             raise DataError(
                 f"Table {self.name!r} and the rows both have a column {both[0]!r}; rename one."
             )
+        asked, keys = _plain(table[self.key]), self.keys
         try:
-            keys = self.keys.cast(table[self.key].type)
+            if pa.types.is_integer(asked.type) and pa.types.is_integer(keys.type):
+                asked, keys = asked.cast(pa.int64()), keys.cast(pa.int64())
+            keys = keys.cast(asked.type)
         except pa.ArrowException as error:
             raise DataError(
-                f"Column {self.key!r} is {table[self.key].type} in the rows and {self.keys.type} "
-                f"in table {self.name!r}."
+                f"Column {self.key!r} is {asked.type} in the rows and {keys.type} in table "
+                f"{self.name!r}."
             ) from error
-        found = self.rest.take(compute.index_in(table[self.key], value_set=keys))
+        # a row without a key has no match, also where the table has a row without one
+        found = self.rest.take(compute.index_in(asked, value_set=keys, skip_nulls=True))
         for name in found.column_names:
             table = table.append_column(name, found[name])
         return table
+
+
+def _plain(column: Any) -> Any:
+    """A column without a dictionary."""
+    types = require("pyarrow", extra="arrow").types
+    is_coded = types.is_dictionary(column.type)
+    return column.cast(column.type.value_type) if is_coded else column

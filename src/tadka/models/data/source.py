@@ -87,17 +87,18 @@ class FileSource:
         for uri in self.uris:
             if suffix_of(uri) in _TEXTS:
                 self._num_rows = None
-                if self._schema is not None:
-                    continue  # their types are those of the first, whatever their values suggest
-                with self._open_text(uri, None) as reader:
+                with self._open_text(uri, self._schema) as reader:
                     schema = reader.schema
+                if self._schema is not None and set(schema.names) == set(self._schema.names):
+                    continue  # their types are those of the first, whatever their values suggest
+                _refuse_bytes(uri, schema, self._csv)
             else:
                 found = scan(uri)
                 schema = found.schema
                 known = found.num_rows
                 self._num_rows = None if None in (known, self._num_rows) else self._num_rows + known  # type: ignore[operator]
             if self._schema is None:
-                self._schema = schema
+                self._schema = project(uri, schema, None)
             elif not self._schema.equals(schema, check_metadata=False):
                 raise DataError(
                     f"File {uri!r} has the columns {_told(schema)}; {self.uris[0]!r} has "
@@ -149,7 +150,9 @@ class FileSource:
                     column_names=list(self._csv.names) or None,
                     encoding=self._csv.encoding,
                 ),
-                parse_options=csv.ParseOptions(delimiter=self._csv.separator or _TEXTS[suffix]),
+                parse_options=csv.ParseOptions(
+                    delimiter=self._csv.separator or _TEXTS[suffix], newlines_in_values=True
+                ),
                 convert_options=csv.ConvertOptions(
                     column_types=schema, strings_can_be_null=True, null_values=["", "NA", "null"]
                 ),
@@ -317,6 +320,17 @@ def _exists(uri: str) -> bool:
         return False
     with reading(uri):
         return bool(file_system.exists(path))
+
+
+def _refuse_bytes(uri: str, schema: "pa.Schema", csv: Csv) -> None:
+    """Text that is not of the encoding would become bytes in silence."""
+    types = require("pyarrow", extra="arrow").types
+    for field in schema:
+        if types.is_binary(field.type):
+            raise DataError(
+                f"File {uri!r}, column {field.name!r} is not {csv.encoding} text. Name its "
+                "encoding at data.csv.encoding, such as latin-1."
+            )
 
 
 def _told(schema: "pa.Schema") -> str:

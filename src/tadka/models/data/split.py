@@ -135,10 +135,10 @@ def time_split(
         at: The first time to judge by, in the place of a share.
 
     Raises:
-        DataError: All rows are of one time, a time is missing, or all rows are on one side of
-            `at`.
+        DataError: All rows are of one time, a time is missing, or `at` is not comparable with
+            the times or has all of them on one side.
     """
-    _refuse_missing(times_N)
+    _refuse_missing(times_N, "time")
     if at is None:
         ordered = np.sort(times_N)
         if not len(ordered) or ordered[0] == ordered[-1]:
@@ -148,6 +148,8 @@ def time_split(
         if cut == ordered[0]:  # ties would take everything: begin with the next time
             cut = ordered[np.searchsorted(ordered, cut, side="right")]
         return _two(times_N >= cut)
+    if times_N.dtype.kind not in "iufM":
+        raise DataError(f"Rows cannot be divided at {at}: their times are no numbers and no dates.")
     is_test = times_N >= (np.datetime64(int(at), "s") if times_N.dtype.kind == "M" else at)
     if len(is_test) and (is_test.all() or not is_test.any()):
         side = "from" if is_test[0] else "before"
@@ -166,9 +168,10 @@ def leave_last_split(users_N: Values, times_N: Values) -> tuple[Rows, Rows]:
         times_N: Its time; of equal ones the later row counts as the last.
 
     Raises:
-        DataError: A time is missing, or no user has two rows.
+        DataError: A time or a user is missing, or no user has two rows.
     """
-    _refuse_missing(times_N)
+    _refuse_missing(times_N, "time")
+    _refuse_missing(users_N, "user")
     _, codes = np.unique(users_N, return_inverse=True)
     order = np.lexsort((np.arange(len(codes)), times_N, codes))  # by user, then time, then row
     sorted_codes = codes[order]
@@ -201,11 +204,16 @@ def given_split(names_N: Values) -> dict[str, Rows]:
     return parts
 
 
-def _refuse_missing(times_N: Values) -> None:
-    is_missing = np.isnat(times_N) if times_N.dtype.kind in "mM" else times_N != times_N  # noqa: PLR0124
+def _refuse_missing(values_N: Values, what: str) -> None:
+    if values_N.dtype.kind in "mM":
+        is_missing = np.isnat(values_N)
+    elif values_N.dtype == object:
+        is_missing = np.array([value is None for value in values_N], dtype=bool)
+    else:
+        is_missing = values_N != values_N  # noqa: PLR0124
     if np.any(is_missing):
         raise DataError(
-            f"The time of row {int(np.argmax(is_missing))} is missing; rows are divided by it."
+            f"The {what} of row {int(np.argmax(is_missing))} is missing; rows are divided by it."
         )
 
 

@@ -71,6 +71,8 @@ class Tally:
         """
         pa = require("pyarrow", extra="arrow")
         compute = require("pyarrow.compute", extra="arrow")
+        if pa.types.is_dictionary(column.type):
+            column = column.dictionary_decode()
         self.num_rows += len(column)
         if column.null_count:
             self.null.add(column.is_null().to_numpy(zero_copy_only=False), column, start)
@@ -108,9 +110,11 @@ class Tally:
         """Counts labels that are no classes: below 0, or not whole.
 
         Args:
-            column: Arrow array of numbers.
+            column: Arrow array; of what is no number, nothing is asked.
             start: Number of its first row within the part.
         """
+        if not _is_number(column.type):
+            return
         numbers = column.to_numpy(zero_copy_only=False)
         with np.errstate(invalid="ignore"):
             self.fraction.add((numbers < 0) | (numbers % 1 > 0), column, start)

@@ -1,5 +1,7 @@
+import datetime as dt
 import json
 from collections.abc import Sequence
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -163,6 +165,35 @@ def test_values_that_are_not_listed_are_told(tmp_path: Path) -> None:
 
     assert ("OneOf(sex)", (2, "X")) == (found.name, found.rows[0])
     assert "15 of 60 rows (25.00%) have another value than 'F', 'M'." == found.message
+
+
+def test_dictionaries_count_as_their_values(tmp_path: Path) -> None:
+    colour = pa.array(["red", "blue", "grey"] * 20).dictionary_encode()
+    data = data_of(tmp_path, train={**good(), "colour": colour})
+
+    found = only(check(data, [LABEL, Column("colour", "string", values=("red", "blue"))]))
+
+    assert ("OneOf(colour)", (2, "grey")) == (found.name, found.rows[0])
+
+
+@pytest.mark.parametrize("labels", [["a", "b"] * 30, [True, None, False] * 20])
+def test_classes_that_are_no_numbers_are_not_asked_to_be_whole(
+    tmp_path: Path, labels: list[Any]
+) -> None:
+    dtype = "string" if labels[0] == "a" else "int64"
+    label = Column("label", dtype, role="label", null_share=0.5)
+    train = {**good(), "label": labels}
+
+    assert check(data_of(tmp_path, train=train), [label], task="class").is_ok
+
+
+def test_columns_of_any_type_beside_those_of_the_model_are_fine(tmp_path: Path) -> None:
+    days = [dt.date(2026, 1, 1)] * 60
+    extra = {"day": days, "price": [Decimal("1.5")] * 60, "place": [{"x": 1}] * 60}
+
+    report = check(data_of(tmp_path, train={**good(), **extra}), [USER, ITEM, LABEL])
+
+    assert () == report.findings
 
 
 def test_items_of_lists_are_looked_at(tmp_path: Path) -> None:

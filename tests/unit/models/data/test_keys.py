@@ -1,3 +1,6 @@
+import datetime as dt
+from decimal import Decimal
+
 import numpy as np
 import pyarrow as pa
 import pytest
@@ -113,3 +116,22 @@ def test_full_set_keeps_an_even_share_that_tells_of_all(limit: int) -> None:
     assert 0.5 < looked.mean() / keys.share < 2
     assert keys.contains(hashes[looked]).all()
     assert not keys.contains(hashes[~looked]).any()
+
+
+@pytest.mark.parametrize(
+    "array",
+    [
+        pa.array([dt.date(2026, 1, 1), dt.date(2026, 1, 2), None]),
+        pa.array([1, 2, None], pa.time32("s")),
+        pa.array([1, 2, None], pa.timestamp("us", "UTC")),
+        pa.array([Decimal("1.5"), Decimal("2.5"), None]),
+        pa.array([{"a": 1}, {"a": 2}, None]),
+        pa.array([[{"a": 1}], [{"a": 2}], None]),
+        pa.array([[("a", 1)], [("a", 2)], None], pa.map_(pa.string(), pa.int64())),
+    ],
+)
+def test_columns_of_every_type_are_hashed(array: pa.Array) -> None:
+    found = hash_column(array).tolist()
+
+    assert 3 == len(set(found))
+    assert found[1:] == hash_column(array.slice(1)).tolist()

@@ -95,20 +95,26 @@ def test_changed_file_of_the_same_name_is_prepared_anew(tmp_path: Path) -> None:
     assert before.folder != prepare(config, tmp_path / "out").folder
 
 
-@pytest.mark.parametrize("damage", ["remove", "cut", "record"])
+@pytest.mark.parametrize("damage", ["remove", "cut", "cut table", "record"])
 def test_damaged_prepared_folder_is_written_again(tmp_path: Path, damage: str) -> None:
-    config = DataConfig(train=pairs(tmp_path / "x.parquet"), split=Split(kind="random"))
+    config = DataConfig(
+        train=pairs(tmp_path / "x.parquet"),
+        split=Split(kind="random"),
+        tables={"items": write(tmp_path / "items.parquet", item=[1])},
+    )
     first = prepare(config, tmp_path / "out")
-    file = Path(first.uris("train")[0])
+    file = Path(first.tables["items"] if damage == "cut table" else first.uris("train")[0])
     if damage == "remove":
         file.unlink()
-    elif damage == "cut":
+    elif damage != "record":
         file.write_bytes(file.read_bytes()[:100])
     else:
         (Path(first.folder) / "data.json").write_text("{}")
 
     assert users(first) if damage == "record" else True
-    assert 16 == len(prepare(config, tmp_path / "out").read("train")["user"])
+    again = prepare(config, tmp_path / "out")
+    assert 16 == len(again.read("train")["user"])
+    assert 1 == again.table("items").num_rows
 
 
 def test_failure_leaves_nothing_behind(tmp_path: Path) -> None:
@@ -269,6 +275,42 @@ def test_tables_that_cannot_be_joined_are_told(
         )
 
 
+@pytest.mark.parametrize(
+    ("asked", "known"),
+    [
+        (pa.array([1, None, 3], pa.int8()), pa.array([300, 1, None])),
+        (pa.array(["a", None, "c"]).dictionary_encode(), pa.array(["b", "a", None])),
+        (pa.array(["a", None, "c"]), pa.array(["b", "a", None]).dictionary_encode()),
+    ],
+)
+def test_keys_of_any_width_are_joined_and_missing_ones_never(
+    tmp_path: Path, asked: pa.Array, known: pa.Array
+) -> None:
+    config = DataConfig(
+        train=write(tmp_path / "train.parquet", user=asked),
+        tables={"users": write(tmp_path / "users.parquet", user=known, age=[1, 2, 3])},
+        join={"users": "user"},
+        shuffle=False,
+    )
+
+    ages = prepare(config, tmp_path / "out").read("train")["age"]
+
+    assert np.array_equal([2, np.nan, np.nan], ages, equal_nan=True)
+
+
+def test_a_column_may_have_several_names(tmp_path: Path) -> None:
+    config = DataConfig(
+        train=pairs(tmp_path / "train.parquet"),
+        columns={"label": "rating", "rating": "rating", "time": "item"},
+        split=Split(kind="leave_last", user="rating", column="label"),
+    )
+
+    data = prepare(config, tmp_path / "out")
+
+    assert ["user", "time", "label", "rating"] == data.schema().names
+    assert data.read("train")["label"].tolist() == data.read("train")["rating"].tolist()
+
+
 def test_join_of_a_table_that_is_not_there_is_told(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"data\.join names table 'people'"):
         prepare(DataConfig(train=pairs(tmp_path / "x.parquet"), join={"people": "user"}), tmp_path)
@@ -291,6 +333,9 @@ def test_files_of_one_part_must_have_the_same_columns(tmp_path: Path) -> None:
         ({"train": "a", "test": "b", "split": {"kind": "random"}}, "leave one of them out"),
         ({"train": "a", "valid": {"kind": "given"}}, "valid is a given split"),
         ({"train": "a", "group_rows": 0}, "at least 1"),
+        ({"train": "a", "csv": {"separator": ";;"}}, "must be one ASCII character"),
+        ({"train": "a", "csv": {"encoding": "latin-uno"}}, "'latin-uno', which is not known"),
+        ({"train": "a", "tables": {"../items": "b"}}, "names a table '../items'"),
         ({"train": "a", "split": {"kind": "randon"}}, "key 'split.kind' is 'randon'"),
         ({"train": "a", "splt": {}}, "Did you mean 'split'"),
         ({"train": "a", "split": {"share": 2.0}}, "above 0 and below 1"),
@@ -323,6 +368,12 @@ def test_data_describes_itself_and_names_what_it_lacks(tmp_path: Path) -> None:
         data.table("items")
     with pytest.raises(DataError, match=r"no column 'usr'\. Did you mean 'user'"):
         next(data.scan("train", ["usr"]))
+
+
+def test_a_column_that_is_not_there_is_told_when_all_is_read(tmp_path: Path) -> None:
+    data = prepare(DataConfig(train=pairs(tmp_path / "train.parquet")), tmp_path / "out")
+    with pytest.raises(DataError, match=r"no column 'users'\. Did you mean 'user'"):
+        data.read("train", ["users"])
 
 
 def test_rows_come_in_batches_of_the_size_that_is_asked_for(tmp_path: Path) -> None:

@@ -53,6 +53,44 @@ def test_texts_of_several_files_have_the_types_of_the_first(tmp_path: Path) -> N
     assert None is source.num_rows
 
 
+@pytest.mark.parametrize("other", ["a\n2\n", "a,b,c\n2,3,4\n"])
+def test_texts_of_several_files_have_the_same_columns_in_any_order(
+    tmp_path: Path, other: str
+) -> None:
+    for name, text in (("a", "a,b\n1,x\n"), ("b", "b,a\ny,2\n"), ("c", other)):
+        (tmp_path / f"{name}.csv").write_text(text)
+    files = [str(tmp_path / f"{name}.csv") for name in "abc"]
+
+    assert [{"a": 1, "b": "x"}, {"a": 2, "b": "y"}] == rows_of(FileSource(files[:2]))
+    with pytest.raises(DataError, match=r"c\.csv' has the columns"):
+        FileSource(files)
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (b"", "Empty CSV file"),
+        (b"a,a\n1,2\n", "more than one column 'a'"),
+        (b"a\ncaf\xe9\n", "'a' is not utf-8 text. Name its encoding at data.csv.encoding"),
+    ],
+)
+def test_texts_that_cannot_be_read_right_are_told(
+    tmp_path: Path, content: bytes, said: str
+) -> None:
+    (tmp_path / "a.csv").write_bytes(content)
+    with pytest.raises(DataError, match=said):
+        FileSource([str(tmp_path / "a.csv")])
+
+
+def test_quoted_texts_may_have_several_lines_wherever_a_block_ends(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_text("n,t\n" + "".join(f'{n},"a {n}\nb"\n' for n in range(200_000)))
+
+    found = [batch.column("t") for batch in FileSource([str(tmp_path / "a.csv")]).batches()]
+
+    assert 200_000 == sum(map(len, found))
+    assert "a 199999\nb" == found[-1][-1].as_py()
+
+
 def test_a_large_row_group_is_not_loaded_whole(tmp_path: Path) -> None:
     numbers = np.random.default_rng(0).random(1_000_000)
     path = str(tmp_path / "x.parquet")

@@ -77,9 +77,11 @@ def test_time_split_takes_dates_and_seconds_to_cut_at() -> None:
         ([1, 2], 3, "All rows are before 3: times go from 1 to 2"),
         ([1, 2], 1, "All rows are from 1"),
         ([1.0, float("nan")], None, "time of row 1 is missing"),
+        (["2026-01-01", None], None, "time of row 1 is missing"),
+        (["2026-01-01", "2026-01-02"], 5, "no numbers and no dates"),
     ],
 )
-def test_times_that_do_not_divide_are_told(times: list[float], at: float | None, said: str) -> None:
+def test_times_that_do_not_divide_are_told(times: list[Any], at: float | None, said: str) -> None:
     with pytest.raises(DataError, match=said):
         time_split(np.array(times), at=at)
 
@@ -98,6 +100,12 @@ def test_leave_last_takes_texts_for_users_and_needs_two_rows_of_one() -> None:
         leave_last_split(np.array([1, 2]), np.array([1, 2]))
     with pytest.raises(DataError, match="No user has two rows"):
         leave_last_split(np.array([], int), np.array([], int))
+
+
+@pytest.mark.parametrize("users", [["a", None, None], [1.0, np.nan, np.nan]])
+def test_rows_of_nobody_are_not_those_of_one_user(users: list[Any]) -> None:
+    with pytest.raises(DataError, match="user of row 1 is missing"):
+        leave_last_split(np.array(users), np.array([1, 2, 3]))
 
 
 def test_given_split_is_by_names() -> None:
