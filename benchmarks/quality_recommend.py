@@ -53,9 +53,9 @@ SETTINGS: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
             "layers": 4,
             "dim": 64,
             "lr": 0.01,
-            "reg": 0.001,
-            "batch_rows": 2048,
-            "epochs": 110,
+            "reg": 0.0003,
+            "batch_rows": 4096,
+            "epochs": 120,
         },
     ),
 }
