@@ -44,10 +44,10 @@ def test_a_module_of_tadka_names_the_library_that_it_lacks(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setitem(sys.modules, "torch", None)  # as where it is not installed
-    monkeypatch.delitem(sys.modules, "tadka.demo.fm", raising=False)
+    monkeypatch.delitem(sys.modules, "tadka.models.net.fm", raising=False)
 
     with pytest.raises(MissingExtra, match=r"needs torch, .*not installed.*tadka\[torch\]") as told:
-        require("tadka.demo.fm", extra="torch")
+        require("tadka.models.net.fm", extra="torch")
 
     assert "torch" == told.value.name
 
