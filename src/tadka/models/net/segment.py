@@ -41,17 +41,21 @@ class Recipe:
 
 
 class Bag(nn.Module):
-    """The mean of the vectors of a user's items: what a history is before the layers.
+    """The sum of the vectors of a user's items over the root of their number.
+
+    Of sum, mean and this, it is the one that keeps the size of what chance alone would give.
 
     Args:
         histories: Items of each user.
         num_items: I.
         dim: D.
+
+    Source: Koren 2008, "Factorization meets the neighborhood", eq. 15.
     """
 
     def __init__(self, histories: Csr, num_items: int, dim: int) -> None:
         super().__init__()
-        self.items = nn.EmbeddingBag(num_items, dim, mode="mean")
+        self.items = nn.EmbeddingBag(num_items, dim, mode="sum")
         nn.init.normal_(self.items.weight, std=0.1)
         self._histories = histories
 
@@ -60,14 +64,18 @@ class Bag(nn.Module):
         place_E, item_E = items_of(self._histories, user_B)
         counts_B = np.bincount(place_E, minlength=len(user_B))
         starts_B = np.concatenate([[0], np.cumsum(counts_B)[:-1]])
-        found: Tensor = self.items(
+        sum_BD: Tensor = self.items(
             torch.from_numpy(np.array(item_E, np.int64)), torch.from_numpy(starts_B)
         )
-        return found
+        root_B1 = np.sqrt(np.maximum(counts_B, 1))[:, None]
+        return sum_BD / torch.from_numpy(root_B1.astype(np.float32))
 
 
 class Given(nn.Module):
-    """Vectors as they are, each dimension with mean 0 and deviation 1 over some users.
+    """Vectors moved to mean 0, and all scaled by one number to deviation 1, over some users.
+
+    One number, because the strength of a dimension against the others says how much it tells: the
+    last of a singular value decomposition are noise.
 
     Args:
         vectors: Of all users, (N, D).
@@ -76,10 +84,9 @@ class Given(nn.Module):
 
     def __init__(self, vectors: npt.NDArray[np.floating], users: npt.NDArray[np.int64]) -> None:
         super().__init__()
-        of_train = np.asarray(vectors[users], np.float64)
-        deviation_D = of_train.std(axis=0)
-        scaled = (vectors - of_train.mean(axis=0)) / np.where(deviation_D > 0, deviation_D, 1)
-        self._vectors = torch.from_numpy(np.asarray(scaled, np.float32))
+        moved = vectors - np.asarray(vectors[users], np.float64).mean(axis=0)
+        deviation = float(np.sqrt(np.square(moved[users]).mean()))
+        self._vectors = torch.from_numpy(np.asarray(moved / (deviation or 1.0), np.float32))
 
     def forward(self, user_B: npt.NDArray[np.int64]) -> Tensor:
         """One vector a user, (B, D)."""

@@ -98,19 +98,22 @@ def test_users_are_judged_once_and_never_learnt_from_then() -> None:
         assert {0, 1} == set(label[valid].tolist())
 
 
-def test_a_bag_is_the_mean_of_its_items_and_nothing_for_none() -> None:
+def test_a_bag_is_the_sum_of_its_items_over_the_root_of_their_number() -> None:
     bag = Bag(to_csr([0, 0, 2], [1, 3, 1], 3), 4, 2)
     weight = bag.items.weight.detach()
 
     found = bag(np.array([2, 1, 0])).detach()
 
-    assert torch.allclose(torch.stack([weight[1], torch.zeros(2), weight[[1, 3]].mean(0)]), found)
+    both = weight[[1, 3]].sum(0) / 2**0.5
+    assert torch.allclose(torch.stack([weight[1], torch.zeros(2), both]), found)
 
 
 def test_vectors_are_scaled_by_those_that_are_learnt_from() -> None:
     given = Given(np.array([[1.0, 5.0], [3.0, 5.0], [11.0, 9.0]]), np.array([0, 1]))
 
-    assert [[-1.0, 0.0], [9.0, 4.0]] == given(np.array([0, 2])).tolist()
+    root = 2**0.5  # deviations 1 and 0 of the first two
+    expected = [pytest.approx([-root, 0.0]), pytest.approx([9 * root, 4 * root])]
+    assert expected == given(np.array([0, 2])).tolist()
 
 
 @pytest.mark.parametrize(
