@@ -2,10 +2,10 @@
 
 Each cell trains a model of `tadka.models` as a configuration would, and judges it on the test part.
 Where settings come from: Cora's are those of Kipf and Welling's paper. MR's were chosen among some
-14 on three cuts of the training rows of the first three folds; cross-validation judges those rows,
-18 % of all, in other folds. CIFAR's were chosen among three on 400 of the 2,000 training pictures,
-with a softmax; the margin and scale of ArcFace are a first guess. Adult's are searched on a part of
-the training rows in every run.
+14 on cuts of the training rows of the first three folds; cross-validation judges those rows, at
+most 20 % of all, in other folds (accuracy on the other 80 %: 0.777, on all: 0.777). CIFAR's were
+chosen between two on 400 of the 2,000 training pictures, with a softmax; the margin and scale of
+ArcFace are a first guess. Adult's are searched on a part of the training rows in every run.
 
     python quality_perception.py cora_acc     a cell
 """
