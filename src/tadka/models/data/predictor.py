@@ -6,10 +6,12 @@ import numpy as np
 import numpy.typing as npt
 
 from tadka.core.extra import require
+from tadka.models.data.findings import Findings, Part
 from tadka.models.data.keys import hash_column
 
 _LEAST_ROWS = 20
 """Of a category, to count on its own: the label of one that occurs once is always told."""
+_SAMPLE_ROWS = 100_000
 _MIN_LABELS = 10
 """Of the rarer of two labels, below which any order may be chance."""
 
@@ -81,6 +83,49 @@ class Sample:
         for name in self.categories:
             told[name] = _area(_shares(found[name][keep], is_positive), is_positive)
         return {name: max(area, 1 - area) for name, area in told.items()}
+
+
+def sample_of(part: Part) -> Sample | None:
+    """A sample for a part's label and features; None where it has no label of numbers.
+
+    Args:
+        part: Train.
+    """
+    label = next((column for column in part.columns if column.role == "label"), None)
+    if label is None or label.item in ("string", "bytes", "key"):
+        return None
+    usable = [c for c in part.columns if c.role == "feature" and not c.is_list]
+    usable = [c for c in usable if c.item != "bytes"]
+    categories = [c.name for c in usable if c.vocabulary or c.item in ("string", "key")]
+    numbers = [c.name for c in usable if c.name not in categories]
+    share = min(1.0, 1.1 * _SAMPLE_ROWS / part.num_rows)
+    return Sample(label.name, numbers, categories, share, _SAMPLE_ROWS)
+
+
+def judge_predictors(found: Findings, sample: Sample | None, max_auc: float) -> None:
+    """Notes the columns of train that know the label.
+
+    Args:
+        found: Where.
+        sample: Of train; None where there was nothing to draw.
+        max_auc: That is accepted.
+    """
+    told = sample.told() if sample is not None else {}
+    if not told:
+        found.skipped["NoSinglePredictor"] = (
+            "there are no labels of two kinds, no features, or too few rows."
+        )
+    for name, area in told.items():
+        found.ask("NoSinglePredictor", name)
+        if area > max_auc:
+            found.find(
+                "NoSinglePredictor",
+                f"it alone tells the label ({area:.4f} by area under the ROC curve, or by rank "
+                f"correlation); at most {max_auc} is accepted. Look whether it is known before "
+                "the label is.",
+                part="train",
+                column=name,
+            )
 
 
 def _area(values_N: Floats, is_positive_N: npt.NDArray[np.bool_]) -> float:

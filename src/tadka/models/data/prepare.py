@@ -4,22 +4,19 @@ Rows stream: in memory are a batch, the columns that divide rows (8 bytes a row 
 the order of train 8 bytes a row. Nothing is written where files already are what is asked for.
 """
 
-import tempfile
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack
+from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-
-import numpy as np
-import numpy.typing as npt
 
 from tadka.core.error import ConfigError, DataError, TadkaError
 from tadka.core.extra import require
 from tadka.core.hashing import digest
 from tadka.models.data.config import Csv, DataConfig
-from tadka.models.data.data import PARTS, Data, as_array
+from tadka.models.data.data import PARTS, Data
+from tadka.models.data.divide import divided
 from tadka.models.data.known import find, known
+from tadka.models.data.place import in_order, write_rows
 from tadka.models.data.shape import Shaped
 from tadka.models.data.source import (
     FileSource,
@@ -30,8 +27,8 @@ from tadka.models.data.source import (
     identity,
     open_source,
 )
-from tadka.models.data.split import Split, given_split
-from tadka.storage.format import open_writer, read_piece, scan, suffix_of
+from tadka.models.data.split import Split
+from tadka.storage.format import scan, suffix_of
 from tadka.storage.publish import publish_directory, publish_file
 from tadka.storage.uri import is_local, resolve
 
@@ -41,10 +38,6 @@ if TYPE_CHECKING:
 _FORMAT = 1  # raised when the same configuration would give other files
 _RECORD = "data.json"
 _MIN_GROUPS = 8  # so that several workers share even a small part
-_BUCKET_ROWS = 1 << 20  # of rows in memory while train is put in order
-
-Part = tuple[Shaped, npt.NDArray[np.int8] | None, int]
-"""Rows, which of them belong to the part, and the part's number there (all rows for None)."""
 
 
 def prepare(config: DataConfig, folder: str | Path) -> Data:
@@ -226,7 +219,7 @@ def _write(
             table = _all_rows(table)
         whole[name] = table
         paths[name] = f"tables/{name}.parquet"
-        _write_rows(folder / paths[name], table.schema, iter([table]), config.group_rows)
+        write_rows(folder / paths[name], table.schema, iter([table]), config.group_rows)
     shaped = {
         part: Shaped(
             source,
@@ -238,13 +231,12 @@ def _write(
         for part, source in sources.items()
     }
     counts = {}
-    for name, (rows, parts, number) in _divided(config, shaped).items():
-        count = int(np.count_nonzero(parts == number)) if parts is not None else _count(rows)
+    for name, part in divided(shaped, config.split, config.valid).items():
+        count, schema, rows = part.count(), part.rows.schema, part.tables()
         group_rows = min(config.group_rows, max(1, -(-count // _MIN_GROUPS)))
-        chosen = _chosen(rows, parts, number)
         if name == "train" and config.shuffle:
-            chosen = _in_order(chosen, count, config.seed, rows.schema)
-        _write_rows(folder / f"{name}.parquet", rows.schema, chosen, group_rows)
+            rows = in_order(rows, count, config.seed, schema)
+        write_rows(folder / f"{name}.parquet", schema, rows, group_rows)
         counts[name] = count
     record = Data(
         parts={name: (f"{folder}/{name}.parquet",) for name in counts},
@@ -262,142 +254,3 @@ def _write(
 def _all_rows(source: FileSource | VersionSource) -> "pa.Table":
     pa = require("pyarrow", extra="arrow")
     return pa.Table.from_batches(source.batches(), source.schema.remove_metadata())
-
-
-def _divided(config: DataConfig, shaped: Mapping[str, Shaped]) -> dict[str, Part]:
-    """Rows of each part, those of train divided as the configuration asks."""
-    first = shaped["train"]
-    found: dict[str, Part] = {part: (rows, None, 0) for part, rows in shaped.items()}
-    cuts = {"test": config.split, "valid": config.valid}
-    needed = [c for s in cuts.values() if isinstance(s, Split) for c in s.columns]
-    if config.split.kind == "given" and not needed and not isinstance(config.valid, Split):
-        return {part: found[part] for part in PARTS if part in found}
-    columns, num_rows = _read_columns(first, list(dict.fromkeys(needed)))
-    parts = np.zeros(num_rows, dtype=np.int8)
-    if config.split.kind == "given" and config.split.column:
-        named = given_split(columns[config.split.column])
-        for name, rows in named.items():
-            parts[rows] = PARTS.index(name)
-            found[name] = (first, parts, PARTS.index(name))
-    for name, split in cuts.items():
-        if isinstance(split, Split) and split.kind != "given":
-            rows = np.flatnonzero(parts == 0)
-            taken = {column: columns[column][rows] for column in split.columns}
-            _, judged = split.divide(len(rows), taken)
-            parts[rows[judged]] = PARTS.index(name)
-            found[name] = (first, parts, PARTS.index(name))
-    found["train"] = (first, parts, 0)
-    return {part: found[part] for part in PARTS if part in found}
-
-
-def _read_columns(rows: Shaped, names: Sequence[str]) -> tuple[dict[str, Any], int]:
-    """Columns that divide rows, and how many rows there are."""
-    pieces: dict[str, list[Any]] = {name: [] for name in names}
-    if not names:
-        return {}, _count(rows)
-    num_rows = 0
-    for table in rows.batches(names):
-        num_rows += table.num_rows
-        for name in names:
-            column = as_array(table[name].combine_chunks())
-            pieces[name].append(
-                column if isinstance(column, np.ndarray) else column.to_numpy(zero_copy_only=False)
-            )
-    return {name: np.concatenate([np.empty(0, p[0].dtype), *p]) if p else np.empty(0)
-            for name, p in pieces.items()}, num_rows  # fmt: skip
-
-
-def _count(rows: Shaped) -> int:
-    if rows.num_rows is not None:
-        return rows.num_rows
-    return sum(int(batch.num_rows) for batch in rows.batches(rows.schema.names[:1]))
-
-
-def _chosen(rows: Shaped, parts: npt.NDArray[np.int8] | None, number: int) -> "Iterator[pa.Table]":
-    """The rows of a part, a batch at a time."""
-    pa = require("pyarrow", extra="arrow")
-    at = 0
-    for table in rows.batches():
-        if parts is not None:
-            mask = parts[at : at + table.num_rows] == number
-            at += table.num_rows
-            table = table.filter(pa.array(mask))
-        if table.num_rows:
-            yield table
-
-
-def _in_order(
-    tables: "Iterator[pa.Table]", count: int, seed: int, schema: "pa.Schema"
-) -> "Iterator[pa.Table]":
-    """Rows in a seeded order, the same whatever the batches, without all of them in memory.
-
-    Each row knows its place beforehand. Rows are first put into buckets of neighbouring places,
-    files where there are several, and each bucket is then put in order.
-    """
-    pa = require("pyarrow", extra="arrow")
-    places = np.random.default_rng(seed).permutation(count)
-    num_buckets = max(1, -(-count // _BUCKET_ROWS))
-    held: list[Any] = []
-    at = 0
-    with ExitStack() as stack:
-        files: list[Any] = []
-        writers: list[Any] = []
-        if num_buckets > 1:
-            folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="tadka-order-")))
-            kept = schema.append(pa.field(_PLACE, pa.int64()))
-            for bucket in range(num_buckets):
-                files.append(stack.enter_context((folder / f"{bucket}.arrow").open("wb")))
-                writers.append(open_writer(files[-1], ".arrow", kept))
-        for table in tables:
-            here = places[at : at + table.num_rows]
-            at += table.num_rows
-            table = table.append_column(_PLACE, pa.array(here))
-            if not writers:
-                held.append(table)
-                continue
-            for bucket in np.unique(here // _BUCKET_ROWS).tolist():
-                mask = here // _BUCKET_ROWS == bucket
-                writers[bucket].write(table.filter(pa.array(mask)).combine_chunks())
-        for writer, file in zip(writers, files, strict=True):
-            writer.close()
-            file.close()
-        for bucket in range(num_buckets):
-            if writers:
-                found = scan(files[bucket].name)
-                held = [read_piece(found, index) for index in range(len(found.piece_rows))]
-                Path(files[bucket].name).unlink()  # mapped pages stay until they are let go
-            if held:
-                whole = pa.concat_tables(held)
-                held = []
-                order = np.argsort(whole[_PLACE].to_numpy())
-                yield whole.drop_columns([_PLACE]).take(pa.array(order))
-
-
-_PLACE = "__place__"
-
-
-def _write_rows(
-    path: Path, schema: "pa.Schema", tables: "Iterator[pa.Table]", group_rows: int
-) -> None:
-    """A Parquet file with row groups of equal size, the last one smaller."""
-    pa = require("pyarrow", extra="arrow")
-    schema = schema.remove_metadata()
-    with publish_file(path) as file:
-        writer = open_writer(file, ".parquet", schema)
-        try:
-            waiting: list[Any] = []
-            num_waiting = 0
-            for table in tables:
-                waiting.append(table)
-                num_waiting += table.num_rows
-                if num_waiting >= group_rows:
-                    whole = pa.concat_tables(waiting)
-                    full = num_waiting - num_waiting % group_rows
-                    for start in range(0, full, group_rows):
-                        writer.write(whole.slice(start, group_rows).combine_chunks())
-                    waiting = [whole.slice(full)]
-                    num_waiting -= full
-            if num_waiting:
-                writer.write(pa.concat_tables(waiting).combine_chunks())
-        finally:
-            writer.close()  # while the file is open; what failed is not published anyway

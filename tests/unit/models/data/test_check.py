@@ -12,9 +12,10 @@ import pytest
 
 from tadka.core.error import ConfigError
 from tadka.dataset.check.check import CheckFailed
-from tadka.models.data.check import CheckConfig, check, dtype_of
+from tadka.models.data.check import CheckConfig, check
 from tadka.models.data.config import DataConfig
 from tadka.models.data.data import Data
+from tadka.models.data.footer import dtype_of
 from tadka.models.data.prepare import prepare
 from tadka.models.data.report import CheckReport, Finding
 from tadka.models.data.split import Split

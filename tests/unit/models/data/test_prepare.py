@@ -10,7 +10,7 @@ import pytest
 
 from tadka.core.config import load_config
 from tadka.core.error import ConfigError, DataError, NotFound
-from tadka.models.data import prepare as module
+from tadka.models.data import place
 from tadka.models.data.config import Csv, DataConfig
 from tadka.models.data.data import Data
 from tadka.models.data.prepare import prepare
@@ -131,7 +131,7 @@ def test_order_of_train_does_not_depend_on_buckets(
 ) -> None:
     config = DataConfig(train=pairs(tmp_path / "x.parquet", 1_000), split=Split(kind="random"))
     whole = users(prepare(config, tmp_path / "1"))
-    monkeypatch.setattr(module, "_BUCKET_ROWS", 64)
+    monkeypatch.setattr(place, "_BUCKET_ROWS", 64)
 
     in_buckets = users(prepare(config, tmp_path / "2"))
 
