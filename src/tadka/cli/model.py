@@ -24,6 +24,7 @@ from tadka.cli.model_look import (
     print_table,
 )
 from tadka.cli.model_look import app as look_app
+from tadka.cli.model_vector import app as vector_app
 from tadka.cli.option import ProgressMode
 from tadka.cli.warning import short_warnings
 from tadka.core.config import load_config, read_config
@@ -306,6 +307,7 @@ def bench(
 
 
 app.add_typer(look_app)
+app.add_typer(vector_app)
 
 # ---------------------------------------------------------------- what several commands do
 
