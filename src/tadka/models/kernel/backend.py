@@ -11,6 +11,11 @@ except ImportError:  # built without a compiler
     native = None  # type: ignore[assignment]
 
 
+def has_native() -> bool:
+    """Whether the compiled loops are used; `native.absent` has no other form."""
+    return use_native(native)
+
+
 def kernels() -> Any:
     """The module whose functions are described in `reference`."""
-    return native if use_native(native) else reference
+    return native if has_native() else reference

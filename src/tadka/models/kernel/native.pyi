@@ -1,8 +1,10 @@
+from typing import TypeAlias
+
 import numpy as np
 import numpy.typing as npt
 
-Floats = npt.NDArray[np.float32]
-Rows = npt.NDArray[np.int64]
+Floats: TypeAlias = npt.NDArray[np.float32]
+Rows: TypeAlias = npt.NDArray[np.int64]
 
 def bpr(
     user: Floats,
@@ -20,9 +22,7 @@ def fm(weight: Floats, rows: Rows, offsets: Rows, sums: Floats, scores: Floats) 
 def fm_back(
     weight: Floats, rows: Rows, offsets: Rows, sums: Floats, by_score: Floats, gradient: Floats
 ) -> None: ...
-def find(
-    keys: Rows, slots: npt.NDArray[np.uint32], log: Rows, size: int, rows: Rows
-) -> None: ...
+def find(keys: Rows, slots: npt.NDArray[np.uint32], log: Rows, size: int, rows: Rows) -> None: ...
 def absent(
     users: Rows,
     indptr: Rows,

@@ -4,8 +4,8 @@ The truth for native.pyx, which has the same functions, and its stand-in where i
 same operations on float32 in the same order. Sums over a vector are made in eight parts, of every
 eighth dimension each, which are then added.
 
-Letters of shapes: N rows of a matrix, U and I those of users and items, B rows of a batch, F fields,
-K dimensions, n negatives of a row, S slots, E pairs.
+Letters of shapes: N rows of a matrix, U and I those of users and items, B rows of a batch, F
+fields, K dimensions, n negatives of a row, S slots, E features of all rows of a batch.
 """
 
 import math

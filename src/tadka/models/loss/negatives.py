@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from tadka.core.error import ConfigError, DataError
+from tadka.models.kernel.backend import has_native, kernels
 from tadka.models.loss.pairs import (
     Csr,
     IntArray,
@@ -158,6 +159,13 @@ def _uniform(
 ) -> IntArray:
     """One item for each user, uniformly from those that are not the user's."""
     indptr = seen[0]
+    if has_native() and all(part.dtype == np.int64 for part in seen):
+        found_N = np.empty(len(user_N), dtype=np.int64)
+        unit_N = rng.random(len(user_N))
+        if kernels().absent(user_N, *seen, first_item, num_items, unit_N, found_N):
+            none = np.flatnonzero(found_N < 0)
+            found_N[none] = rng.integers(first_item, num_items, len(none))
+        return found_N
     none_N = num_without_row(seen, user_N, first_item)
     num_seen_N = np.asarray(indptr[user_N + 1] - indptr[user_N], dtype=np.int64) - none_N
     num_absent_N = num_items - first_item - num_seen_N

@@ -63,7 +63,7 @@ class _Scores(torch.autograd.Function):
         return scores_B
 
     @staticmethod
-    @once_differentiable  # type: ignore[no-untyped-call, untyped-decorator]
+    @once_differentiable
     def backward(ctx: Any, by_score_B: Tensor) -> tuple[Tensor, None, None]:
         weight_NE, rows_BF, offsets, sums_BK = ctx.saved_tensors
         gradient_NE = torch.zeros_like(weight_NE)
