@@ -15,14 +15,15 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import torch
 from rich.table import Table
 
 from tadka.core.error import ConfigError, DataError
+from tadka.core.extra import require
 from tadka.models.loss.pairs import Csr
-from tadka.models.net.segment import Bag, Given, Recipe, Segment, fit_segment
+from tadka.models.net.recipe import Recipe
 from tadka.scoring.metric import auc
 
+_NETS = "tadka.models.net.segment"  # loads torch
 _VALID_SHARE = 0.15  # of the training folds: what training stops by
 
 
@@ -140,6 +141,7 @@ def segment_check(
         DataError: Numbers of users do not fit, vectors are not finite, or a class has fewer users
             than there are folds.
     """
+    torch, nets = (require(name, extra="models") for name in ("torch", _NETS))
     vectors_ND = np.asarray(vectors, np.float32)
     label_N = np.asarray(labels, np.int64)
     if folds < 2:
@@ -150,11 +152,11 @@ def segment_check(
     bag_dim = dim or vectors_ND.shape[1]
     num_items = int(np.max(histories[1], initial=0)) + 1
 
-    def dense(train: npt.NDArray[np.int64]) -> Segment:
-        return Segment(Given(vectors_ND, train), vectors_ND.shape[1], num_classes, recipe)
+    def dense(train: npt.NDArray[np.int64]) -> Any:
+        return nets.Segment(nets.Given(vectors_ND, train), vectors_ND.shape[1], num_classes, recipe)
 
-    def sparse(train: npt.NDArray[np.int64]) -> Segment:  # noqa: ARG001 - learns from ids alone
-        return Segment(Bag(histories, num_items, bag_dim), bag_dim, num_classes, recipe)
+    def sparse(train: npt.NDArray[np.int64]) -> Any:  # noqa: ARG001 - ids alone
+        return nets.Segment(nets.Bag(histories, num_items, bag_dim), bag_dim, num_classes, recipe)
 
     before = torch.get_num_threads()
     torch.set_num_threads(threads)
@@ -173,12 +175,13 @@ def segment_check(
 
 
 def _side(
-    make: Callable[[npt.NDArray[np.int64]], Segment],
+    make: Callable[[npt.NDArray[np.int64]], Any],
     label_N: npt.NDArray[np.int64],
     folds: int,
     recipe: Recipe,
     seed: int,
 ) -> Side:
+    torch, nets = (require(name, extra="models") for name in ("torch", _NETS))
     found, seconds, epochs, size = [], [], [], 0
     for number, (train, valid, test) in enumerate(_folds(label_N, folds, seed)):
         with torch.random.fork_rng(devices=[]):
@@ -186,7 +189,7 @@ def _side(
             begun_s = time.perf_counter()
             net = make(np.concatenate([train, valid]))
             rng = np.random.default_rng([seed, number])
-            epochs.append(fit_segment(net, label_N, train, valid, recipe, rng))
+            epochs.append(nets.fit_segment(net, label_N, train, valid, recipe, rng))
             seconds.append(time.perf_counter() - begun_s)
         with torch.inference_mode():
             score_BC = torch.softmax(net(test), dim=1).numpy()

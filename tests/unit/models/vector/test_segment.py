@@ -10,7 +10,8 @@ from rich.console import Console
 
 from tadka.core.error import ConfigError, DataError
 from tadka.models.loss.pairs import to_csr
-from tadka.models.net.segment import Bag, Given, Recipe
+from tadka.models.net.recipe import Recipe
+from tadka.models.net.segment import Bag, Given
 from tadka.models.vector.segment import _folds, segment_check
 
 NUM_USERS, NUM_ITEMS, DIM = 120, 12, 4
