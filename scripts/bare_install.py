@@ -19,12 +19,13 @@ ROOMS = (
     "tadka.scoring",
     "tadka.dataset",
     "tadka.task",
+    "tadka.registry",
     "tadka.serve",
     "tadka.cli",
 )
 OF_EXTRAS = (
     *("pyarrow", "pandas", "polars", "PIL", "duckdb", "pyspark", "sqlalchemy"),
-    *("grpc", "google", "zmq", "torch", "mpi4py", "s3fs"),
+    *("grpc", "google", "zmq", "torch", "mpi4py", "s3fs", "mlflow", "lightgbm", "optuna", "faiss"),
 )
 
 
@@ -54,6 +55,27 @@ def check_stream() -> None:
                 sys.exit(f"MissingExtra does not name the extra 'stream': {error}")
         else:
             sys.exit("tadka.stream ran without its extra. If that is meant, change this script.")
+
+
+def check_models() -> None:
+    """A model can be declared and listed, and what trains it names the extra."""
+    from tadka.core.error import MissingExtra
+    from tadka.models import Column, Model, register
+    from tadka.models.define.describe import summaries
+
+    class Last(Model):
+        inputs = (Column("user", "key", vocabulary=True),)
+
+    register("last")(Last)
+    if not {"fm", "last"} <= {one.name for one in summaries()}:
+        sys.exit("tadka.models does not list its models.")
+    try:
+        importlib.import_module("tadka.models").TorchModel  # noqa: B018 - imported when asked for
+    except MissingExtra as error:
+        if "tadka[models]" not in str(error):
+            sys.exit(f"MissingExtra does not name the extra 'models': {error}")
+    else:
+        sys.exit("tadka.models has TorchModel without its extra.")
 
 
 def score() -> str:
@@ -92,6 +114,7 @@ def check_compiled(*, wanted: bool) -> None:
 if __name__ == "__main__":
     check_rooms()
     check_stream()
+    check_models()
     check_compiled(wanted="--without-compiled-parts" not in sys.argv)
     with warnings.catch_warnings(record=True) as said:
         warnings.simplefilter("always")

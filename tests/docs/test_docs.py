@@ -11,8 +11,10 @@ from typing import Any
 
 import pytest
 import typer.main
+from pyarrow import parquet
 
 from tests import source
+from tests.models import ratings
 
 PAGES = sorted(
     [
@@ -70,6 +72,40 @@ def test_the_first_example_of_tasks_builds(tmp_path: Path) -> None:
 
     assert (0, "") == (done.returncode, done.stderr)
     assert done.stdout.startswith("Train")
+
+
+def test_the_template_of_models_is_short_and_keeps_its_promises(tmp_path: Path) -> None:
+    code = next(code for place, code in code_blocks() if place.startswith("docs/models.md:"))
+    text = (source.ROOT / "docs" / "models.md").read_text(encoding="utf-8")
+    found = re.search(r"```yaml\n(.*?)```", text, re.DOTALL)
+    assert found is not None
+    lines = [line for line in code.splitlines() if line.strip()]
+    assert len(lines) <= 40
+    (tmp_path / "my_models.py").write_text(code, encoding="utf-8")
+    (tmp_path / "product.yaml").write_text(found[1], encoding="utf-8")
+    for seed, part in enumerate(("train", "test")):
+        parquet.write_table(ratings(2000, seed=seed), tmp_path / f"{part}.parquet")
+    program = """
+import my_models
+from tadka.models import train
+from tadka.testing import check_model
+
+fit = train("product.yaml", ["stream.on=here", "tracking.offline=true"], progress="none")
+assert fit.metrics["auc"] > 0.6, fit.metrics
+print(len(check_model("product", elsewhere=False)))
+"""
+
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        check=False,
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+
+    assert 0 == done.returncode, done.stderr
+    assert int(done.stdout) >= 10
 
 
 def commands(command: Any, name: str) -> Iterator[str]:
