@@ -39,6 +39,14 @@ echo "torch==2.13.0" > "$constraint"
 "$python" -m uv pip install --python "$python" --quiet --constraint "$constraint" \
     "gokart==1.12.2" "luigi==3.8.1" "redun==0.44.1" "sf-hamilton==1.90.0" diskcache
 
+# The peers of models. RecBole without what it asks for: it pins ray<=2.6.3, which it needs for its search of parameters
+# alone, and the peers of stream are of a newer one; what it imports otherwise stands here. NumPy 2 and SciPy 1.17 no
+# longer have four names that it uses: benchmarks/modelling/recbole_fit.py gives them back. FuxiCTR's wheel has no FM,
+# only the layers of which its model zoo makes one.
+"$python" -m uv pip install --python "$python" --quiet --constraint "$constraint" \
+    "implicit==0.7.3" "fuxictr==2.3.10" "deepctr-torch==0.3.0" "colorlog==4.7.2" colorama tabulate texttable tensorboard scipy
+"$python" -m uv pip install --python "$python" --quiet --no-deps "recbole==1.2.1" "thop==0.1.1.post2209072238"
+
 # And the two that need their own. They import the hash and the request of the benchmark from the checkout, and so need
 # what tadka's core needs. uvloop<0.22: MLServer's processes ask for an event loop that newer ones do not make.
 own_environment() {
@@ -62,7 +70,7 @@ import importlib.metadata as metadata
 names = (
     "torch ray dask distributed pyarrow pyzmq numpy pandas psutil ruff scikit-learn lightgbm xgboost-cpu catboost onnx "
     "onnxruntime numba protobuf xxhash grpcio uvloop fastapi uvicorn litserve gokart luigi redun sf-hamilton diskcache "
-    "duckdb pyspark tadka"
+    "recbole fuxictr deepctr-torch implicit scipy duckdb pyspark tadka"
 )
 for name in names.split():
     try:

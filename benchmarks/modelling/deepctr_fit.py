@@ -37,7 +37,7 @@ def fm(directory: str) -> dict[str, Any]:
         dict(zip(names, data.fields.T, strict=True)),
         data.label,
         batch_size=rows.BATCH_ROWS,
-        epochs=3,
+        epochs=rows.SLOW_EPOCHS,
         verbose=0,
         callbacks=[Clock()],
     )

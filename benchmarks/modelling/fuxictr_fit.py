@@ -5,6 +5,7 @@ way. One loading process: its default of 3 would need cores that the others do n
 """
 
 import logging
+import os
 import time
 from collections import OrderedDict
 from pathlib import Path
@@ -69,11 +70,13 @@ def fm(directory: str) -> dict[str, Any]:
         def load_weights(self, checkpoint: str) -> None:
             """The best weights are those of an evaluation, and there is none."""
 
-    path = Path(directory, "fuxictr.npz")
-    columns = {name: column.astype(np.float64) for name, column in zip(names, data.fields.T, strict=True)}
+    path = Path(directory, f"fuxictr-{os.getpid()}.npz")
+    columns = {
+        name: column.astype(np.float64) for name, column in zip(names, data.fields.T, strict=True)
+    }
     np.savez(path, label=data.label.astype(np.float64), **columns)
     loader = NpzDataLoader(
         features, str(path), batch_size=rows.BATCH_ROWS, shuffle=True, num_workers=0
     )
-    FM().fit(loader, epochs=3)
+    FM().fit(loader, epochs=rows.SLOW_EPOCHS)
     return {"epoch_s": seconds, "rows": len(data.label)}

@@ -5,6 +5,7 @@ dependencies; nothing of it is changed but three names that NumPy has dropped.
 """
 
 import logging
+import os
 import time
 from pathlib import Path
 from typing import Any
@@ -35,7 +36,10 @@ def fm(directory: str) -> dict[str, Any]:
             "LABEL_FIELD": "label",
             "train_neg_sample_args": None,
             "eval_args": {
-                "split": {"RS": [1.0, 0.0, 0.0]}, "order": "RO", "group_by": None, "mode": "labeled"
+                "split": {"RS": [1.0, 0.0, 0.0]},
+                "order": "RO",
+                "group_by": None,
+                "mode": "labeled",
             },
             "metrics": ["AUC"],
             "valid_metric": "AUC",
@@ -66,7 +70,10 @@ def _pairwise(model: str, directory: str, name: str, more: dict[str, Any]) -> di
             "ITEM_ID_FIELD": "item",
             "train_neg_sample_args": {"distribution": "uniform", "sample_num": 1},
             "eval_args": {
-                "split": {"RS": [1.0, 0.0, 0.0]}, "order": "RO", "group_by": None, "mode": "full"
+                "split": {"RS": [1.0, 0.0, 0.0]},
+                "order": "RO",
+                "group_by": None,
+                "mode": "full",
             },
             **more,
         },
@@ -80,8 +87,13 @@ def _fit(
     from recbole.data import create_dataset, data_preparation
     from recbole.utils import get_model, get_trainer, init_seed
 
+    import scipy.sparse as sp
+
     logging.disable(logging.WARNING)
-    folder = Path(directory, f"recbole-{model}")
+    os.chdir(directory)  # it writes logs where it stands
+    if not hasattr(sp.dok_matrix, "_update"):  # gone from SciPy
+        sp.dok_matrix._update = lambda matrix, entries: matrix._dict.update(entries)
+    folder = Path(directory, f"recbole-{model}-{os.getpid()}")
     (folder / "set").mkdir(parents=True)
     _write_atomic(folder / "set" / "set.inter", columns)
     whole = Config(
@@ -90,7 +102,7 @@ def _fit(
         config_dict={
             "data_path": str(folder),
             "load_col": {"inter": list(columns)},
-            "epochs": rows.EPOCHS,
+            "epochs": rows.SLOW_EPOCHS,
             "learning_rate": 1e-3,
             "use_gpu": False,
             "gpu_id": "",

@@ -12,12 +12,13 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 BATCH_ROWS = 1024
-EPOCHS = int(os.environ.get("BENCH_EPOCHS", 8))
+EPOCHS = int(os.environ.get("BENCH_EPOCHS", "8"))
+SLOW_EPOCHS = 3  # of peers whose epochs last seconds
 FM_DIM = 16
 DIM = 64
 LAYERS = 3
 LIGHTGCN_BATCH_ROWS = 2048  # the published loop's
-# Frappe's 57,722 rows are over in a few hundredths of a second; an epoch that can be timed has more.
+# Frappe's 57,722 rows are over in hundredths of a second; an epoch that can be timed has more.
 COPIES = 8
 NUM_PAIRS, NUM_USERS, NUM_ITEMS = 500_000, 20_000, 10_000
 

@@ -16,7 +16,8 @@ TIMES = "times.json"
 def _timed(model: Any, base: Any, batches: Any, run: Any) -> Any:
     clock = Clock(run)
     learnt = base.train(model, batches, clock)
-    Path(run.folder, TIMES).write_text(json.dumps(clock.seconds), encoding="utf-8")
+    told = {"wall_s": clock.seconds, "cpu_s": clock.cpu_s}
+    Path(run.folder, TIMES).write_text(json.dumps(told), encoding="utf-8")
     return learnt
 
 
