@@ -25,16 +25,20 @@ OF_EXTRAS = {"PIL", "mpi4py", "polars", "pyarrow", "s3fs", "torch", "zmq"}
 # wants MissingExtra from importing that room.
 OWN_EXTRA = {
     "demo": {"pyarrow", "zmq"},
-    "models": {"pyarrow", "torch", "zmq"},
+    "models": {"pyarrow", "zmq"},
     "stream": {"pyarrow", "zmq"},
     "testing": {"pyarrow", "torch", "zmq"},
 }
+# In the room of models those of nets may import torch, too; all else does without.
+OF_TORCH = ("library", "loss", "net", "table", "train.torch")
 HEAVY = {"kubernetes", "pandas", "pyspark", "ray", "sqlalchemy", "torch"}
 HOME_OF_OPTIONAL_IMPORTS = "tadka.core.extra"
 
 
 def own_extra(module: str) -> set[str]:
-    return OWN_EXTRA.get(module.split(".")[1], set()) if "." in module else set()
+    own = OWN_EXTRA.get(module.split(".")[1], set()) if "." in module else set()
+    has_nets = module.startswith(tuple(f"tadka.models.{name}" for name in OF_TORCH))
+    return own | {"torch"} if has_nets else own
 
 
 def loaded_by(statement: str) -> set[str]:
@@ -115,7 +119,7 @@ def test_module_can_be_imported_alone_and_first(name: str, forks: Forks, tmp_pat
 
     assert 0 == done.returncode, done.stderr
     loaded = {module.split(".")[0] for module in done.stdout.split()}
-    unwanted = HEAVY | OF_EXTRAS - own_extra(name)
+    unwanted = (HEAVY | OF_EXTRAS) - own_extra(name)
     assert {"tadka"} <= loaded
     assert not loaded & unwanted, f"importing {name} loads {sorted(loaded & unwanted)}"
 

@@ -20,7 +20,7 @@ _PLACE = "__place__"
 
 
 def in_order(
-    tables: "Iterator[pa.Table]", count: int, seed: int, schema: "pa.Schema"
+    tables: "Iterator[pa.Table]", count: int, seed: int, schema: "pa.Schema", folder: Path
 ) -> "Iterator[pa.Table]":
     """Rows in a seeded order, the same whatever the batches, without all of them in memory.
 
@@ -32,6 +32,10 @@ def in_order(
         count: How many there are.
         seed: Of the order.
         schema: Of the rows.
+        folder: For the files, which are gone when the last row is out.
+
+    Raises:
+        OSError: The disk is full.
     """
     pa = require("pyarrow", extra="arrow")
     places = np.random.default_rng(seed).permutation(count)
@@ -42,10 +46,11 @@ def in_order(
         files: list[Any] = []
         writers: list[Any] = []
         if num_buckets > 1:
-            folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="tadka-order-")))
+            # not in /tmp, which may be small, or memory
+            aside = Path(stack.enter_context(tempfile.TemporaryDirectory(dir=folder)))
             kept = schema.append(pa.field(_PLACE, pa.int64()))
             for bucket in range(num_buckets):
-                files.append(stack.enter_context((folder / f"{bucket}.arrow").open("wb")))
+                files.append(stack.enter_context((aside / f"{bucket}.arrow").open("wb")))
                 writers.append(open_writer(files[-1], ".arrow", kept))
         for table in tables:
             here = places[at : at + table.num_rows]

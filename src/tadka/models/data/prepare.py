@@ -235,7 +235,7 @@ def _write(
         count, schema, rows = part.count(), part.rows.schema, part.tables()
         group_rows = min(config.group_rows, max(1, -(-count // _MIN_GROUPS)))
         if name == "train" and config.shuffle:
-            rows = in_order(rows, count, config.seed, schema)
+            rows = in_order(rows, count, config.seed, schema, folder)
         write_rows(folder / f"{name}.parquet", schema, rows, group_rows)
         counts[name] = count
     record = Data(

@@ -46,7 +46,7 @@ class _Output:
     def write(self, array: npt.NDArray[Any]) -> None:
         data: Any = np.ascontiguousarray(array, self.dtype)
         self.crc32 = zlib.crc32(data, self.crc32)
-        data.tofile(self._file)
+        self._file.write(data)  # not `tofile`, whose error of a full disk has no number
 
     def close(self) -> None:
         self._file.close()
@@ -65,7 +65,7 @@ class _Spool:
         for suffix, array in zip((".keys", ".weights"), run, strict=True):
             if array is not None and len(array):
                 with self.path.with_suffix(suffix).open("ab") as file:
-                    array.tofile(file)
+                    file.write(np.ascontiguousarray(array))  # type: ignore[arg-type]
 
     def runs(self, block_rows: int, *, has_weights: bool) -> Iterator[Run]:
         """What was appended, in blocks."""

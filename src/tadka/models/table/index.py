@@ -13,11 +13,13 @@ of another start is a power failure: the table is made anew.
 Letters of shapes: N keys of a call.
 """
 
+import os
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 
+from tadka.core.error import DataError
 from tadka.models.table.text import Keys
 
 _HEAD = 1024  # words of the head: one page
@@ -74,6 +76,9 @@ class RowIndex:
             size: Number of rows, row 0 included.
             path: File that it takes the place of, marked; None: in memory.
             room: Rows that must fit in all.
+
+        Raises:
+            DataError: The disk is full.
         """
         bits = max(_MIN_BITS, (2 * max(size, room) - 1).bit_length())
         aside = None if path is None else path.with_suffix(".new")
@@ -81,7 +86,8 @@ class RowIndex:
             words: _Slots = np.zeros(_HEAD + (1 << bits), np.uint32)
         else:
             aside.unlink(missing_ok=True)
-            words = np.memmap(aside, np.uint32, "w+", shape=(_HEAD + (1 << bits),))
+            _reserve(aside, 4 * (_HEAD + (1 << bits)))
+            words = np.memmap(aside, np.uint32, "r+")
         words[0], words[_BITS] = _MAGIC, bits
         words[_MARK : _MARK + 4] = _this_start()  # on the page of the magic word: seen with it
         index = cls(words)
@@ -182,6 +188,19 @@ class RowIndex:
     def _flush(self) -> None:
         if isinstance(self._words, np.memmap):
             self._words.flush()
+
+
+def _reserve(path: Path, num_bytes: int) -> None:
+    """A file of zeros with space on the disk: where it ran out later, a mapped write would kill."""
+    try:
+        with path.open("xb") as file:
+            os.posix_fallocate(file.fileno(), 0, num_bytes)
+    except OSError as error:
+        path.unlink(missing_ok=True)
+        raise DataError(
+            f"Index {str(path)!r} of {num_bytes:,} bytes cannot be written: {error.strerror}. Free "
+            "some space, or choose another folder; what was committed before is whole."
+        ) from error
 
 
 def _this_start() -> _Slots:

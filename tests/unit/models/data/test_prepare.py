@@ -137,6 +137,22 @@ def test_order_of_train_does_not_depend_on_buckets(
 
     assert whole == in_buckets
     assert whole["train"] != sorted(whole["train"])
+    files = [path.name for path in (tmp_path / "2").glob("*/*")]
+    assert ["data.json", "test.parquet", "train.parquet"] == sorted(files)  # and no bucket
+
+
+def test_buckets_are_beside_what_is_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(place, "_BUCKET_ROWS", 64)
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "none"))  # a full /tmp is no matter
+
+    data = prepare(
+        DataConfig(train=pairs(tmp_path / "x.parquet", 200), columns={"label": "rating"}),
+        tmp_path / "out",
+    )
+
+    assert 200 == len(data.read("train")["label"])
 
 
 def test_shuffle_may_be_left_out_and_groups_have_a_size(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 import json
 import pickle
+import resource
 from collections import defaultdict
 from itertools import pairwise
 from pathlib import Path
@@ -367,3 +368,15 @@ def test_an_indptr_of_another_graph_is_refused(tmp_path: Path) -> None:
 
     with pytest.raises(DataError, match=r"Graph '.*' is damaged: indptr runs from 0 to 9"):
         Graph.open(tmp_path)
+
+
+def test_a_full_disk_is_a_data_error_and_leaves_nothing(tmp_path: Path) -> None:
+    rows = np.arange(200_000)
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 20, limits[1]))
+    try:
+        with pytest.raises(DataError, match="cannot be written"):
+            build_graph((rows, rows), tmp_path / "g", memory="1M")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert [] == list(tmp_path.iterdir())

@@ -248,3 +248,19 @@ def test_truncate_refuses_sizes_that_it_does_not_have(empty: Vocabulary) -> None
     for size in (0, 3):
         with pytest.raises(ConfigError, match="give 1 to 2"):
             empty.truncate(size)
+
+
+def test_a_full_disk_is_an_error_and_not_the_end_of_the_process(
+    empty: Vocabulary, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    empty.add([7])
+    monkeypatch.setattr(os, "posix_fallocate", full)
+    with pytest.raises(DataError, match="cannot be written: No space left"):
+        empty.add(np.arange(10_000))
+    monkeypatch.undo()
+    assert (2, [1, 0]) == (empty.size, empty.rows([7, 8]).tolist())
+    assert not list(empty.folder.glob("*.new"))
+    assert 2 == empty.add([8])[0]
