@@ -107,6 +107,11 @@ class Model:
         """Its parameters by name."""
         return {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
 
+    @property
+    def label_column(self) -> str | None:
+        """Name of the column whose role is `label`; None where the model has none."""
+        return next((column.name for column in self.inputs if column.role == "label"), None)
+
     # -- the five functions -------------------------------------------------------------------
 
     def train_preprocess(self, rows: Rows) -> Any:

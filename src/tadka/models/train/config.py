@@ -124,7 +124,10 @@ def read(source: str | Path | Mapping[str, Any], overrides: Sequence[str] = ()) 
         )
     name, module = section.pop("name"), section.pop("module", None)
     if module is not None:
-        import_module(str(module), "my_models.py")
+        module = str(module)
+        import_module(module, "my_models.py")
+        if module.endswith(".py"):  # the run is read from other working directories, too
+            module = str(Path(module).resolve())
     cls = get(name)
     if isinstance(values.get("tracking"), str):
         values["tracking"] = {"uri": values["tracking"]}

@@ -19,7 +19,7 @@ from tadka.scoring.metric import auc, calibration_ratio, log_loss
 
 TOP_KS = (10, 20)
 # Pairs that a ranking leaves out: what the user is known to have taken before.
-_BEFORE = {"valid": ("train",), "test": ("train", "valid")}
+_BEFORE = {"train": (), "valid": ("train",), "test": ("train", "valid")}
 
 
 def metrics_of(trained: Learnt, data: Prepared, part: str) -> dict[str, float]:
@@ -28,19 +28,24 @@ def metrics_of(trained: Learnt, data: Prepared, part: str) -> dict[str, float]:
     Args:
         trained: Model and what it has learnt.
         data: Train (whose pairs are left out of rankings) and the part.
-        part: `valid` or `test`.
+        part: `train`, `valid` or `test`.
 
     Returns:
         For `binary`: `auc`, `log_loss`, `calibration`; for `rating`: `rmse`, `mae`; for `class`:
         `accuracy`, `macro_f1`; for `ranking` those of `full_ranking`.
 
     Raises:
-        ConfigError: A model for ranking has no vectors.
+        ConfigError: A model for ranking has no vectors, or another one no label.
         DataError: The part has no rows, or the model gave what cannot be judged.
     """
     if trained.model.task == "ranking":
         return _ranking(trained, data, part)
-    label = next(column.name for column in trained.model.inputs if column.role == "label")
+    label = trained.model.label_column
+    if label is None:
+        raise ConfigError(
+            f"Model {trained.model.name!r} has task={trained.model.task!r} and no column with "
+            "role='label' to be judged by. Name one among its inputs, or set task='ranking'."
+        )
     found: dict[str, list[Any]] = {}
     for outputs in outputs_of(trained, data, part, keep=(label,)):
         for name, values in outputs.items():
@@ -88,9 +93,14 @@ def _ranking(trained: Learnt, data: Prepared, part: str) -> dict[str, float]:
             f"Model {model.name!r} ranks, and its vectors() has {', '.join(vectors) or 'nothing'}; "
             f"it must have {' and '.join(names)}."
         )
-    seen = [_pairs(model, data, name) for name in _BEFORE[part] if data.num_rows(name)]
+    nothing = np.empty(0, np.int64), np.empty(0, np.int64)
+    seen = [nothing]  # as rows of the vocabularies
+    for name in _BEFORE[part]:
+        if data.num_rows(name):
+            users, items = _pairs(model, data, name)
+            seen.append((state.rows(user, users), state.rows(item, items)))
     seen_users, seen_items = (np.concatenate(columns) for columns in zip(*seen, strict=True))
-    train = to_csr(state.rows(user, seen_users), state.rows(item, seen_items), state.size(user))
+    train = to_csr(seen_users, seen_items, state.size(user))
     tested_users, tested_items = _pairs(model, data, part)
     # Users that were not seen have one row together, and are tested each on their own.
     keys, place = np.unique(tested_users, return_inverse=True)
@@ -107,10 +117,10 @@ def _ranking(trained: Learnt, data: Prepared, part: str) -> dict[str, float]:
 
 def _pairs(model: Model, data: Prepared, part: str) -> tuple[np.ndarray, np.ndarray]:
     """Users and items of a part: of its positive rows, where rows have labels."""
-    label = [column.name for column in model.inputs if column.role == "label"]
-    rows = data.read(part, [model.user_column, model.item_column, *label])
-    pairs = [np.asarray(rows[name]) for name in (model.user_column, model.item_column)]
+    columns, label = [model.user_column, model.item_column], model.label_column
+    rows = data.read(part, [*columns, *([label] if label else [])])
+    pairs = [np.asarray(rows[name]) for name in columns]
     if label:
-        is_positive = np.asarray(rows[label[0]]) > 0
+        is_positive = np.asarray(rows[label]) > 0
         pairs = [column[is_positive] for column in pairs]
     return pairs[0], pairs[1]

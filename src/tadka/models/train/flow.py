@@ -1,55 +1,40 @@
-"""From a configuration to a trained model in its folder, and from there to predictions.
+"""From a configuration to a trained model in its folder, and from there to predictions."""
 
-RUN/config.json      what was asked for, and the parameters that it came to
-RUN/history.jsonl    numbers of every epoch, as they come
-RUN/checkpoints/     model, optimizer and the place in the data, after every epoch
-RUN/model/           the trained model: see `trained`
-RUN/fit.json         what came of it; written last
-RUN/tracking.jsonl   what the registry is told: see `tadka.registry`
-"""
-
-import json
-import os
-import secrets
 import time
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
-from tadka.core.error import ConfigError, DataError, NotFound
+from tadka.core.error import ConfigError, DataError, TadkaError
 from tadka.core.progress import Mode
 from tadka.models.data.check import check
 from tadka.models.data.data import Data
 from tadka.models.data.prepare import prepare
-from tadka.models.define.model import Model
-from tadka.models.define.state import State
+from tadka.models.train import history
+from tadka.models.train.bind import bind
 from tadka.models.train.code import code_of
 from tadka.models.train.config import Config, read
 from tadka.models.train.evaluate import metrics_of
-from tadka.models.train.grown import grown_pairs
-from tadka.models.train.run import HISTORY, ModelRun
-from tadka.models.train.trained import (
-    MODEL,
-    STATE,
-    WEIGHTS,
-    Trained,
-    read_trained,
-    write_trained,
+from tadka.models.train.folder import (
+    CONFIG,
+    PLACE,
+    config_of,
+    kept_folder,
+    locate,
+    new_folder,
+    write_fit,
 )
+from tadka.models.train.loop import run_loop
+from tadka.models.train.trained import MODEL, RECORD, STATE, WEIGHTS, Trained, read_trained
 from tadka.registry import DatasetRef, Registry
 from tadka.registry.environment import environment
 from tadka.registry.registry import TrackedRun
-from tadka.storage.publish import publish_file
-from tadka.stream import Report, Stage, Train
+from tadka.stream import Report
 from tadka.stream import read as read_rows
 from tadka.stream import write as write_rows
 
-_CONFIG, _FIT = "config.json", "fit.json"
-_FOLDER = "folder"  # of a run, among what the registry keeps of its environment
 _DATA = "data"  # prepared parts, beside the folders of runs, which share them
 
 
@@ -93,64 +78,88 @@ def train(
         overrides: Settings that win over it, as `"model.lr=0.1"`.
         start: Run, alias or folder of a trained model to begin from: its vocabularies are kept and
             grow, its weights are the first ones. Those of the same model and the same parameters.
-        resume: Folder of a run that was stopped, to go on from its last checkpoint.
+        resume: Folder of a run that was stopped, to go on from its last checkpoint, or from its
+            beginning where there is none yet.
         progress: As `Flow.run` has it.
 
     Returns:
         Run, metrics and where the model lies.
 
     Raises:
-        ConfigError: The configuration is wrong.
-        NotFound: A file, a run or a checkpoint is missing.
-        DataError: The data do not suit the model: all findings are listed.
+        ConfigError: The configuration is wrong, or the run that is to go on has ended.
+        NotFound: A file or a run is missing.
+        DataError: The data do not suit the model: all findings are listed. A folder cannot be
+            written.
         Unreachable: The tracking server does not answer.
         StageError: A function of the model raised.
     """
     begun_s = time.monotonic()
     if overrides or not isinstance(config, Config):
         config = read(config.to_dict() if isinstance(config, Config) else config, overrides)
-    model = config.model
-    registry = _registry(config)
-    before = None if start is None else read_trained(locate(start, registry))
-    data = prepare(config.data, Path(config.tracking.folder) / _DATA)
+    model, tracking = config.model, config.tracking
+    folder, began_from = (None, None) if resume is None else kept_folder(resume)
+    registry = Registry(tracking.uri, experiment=tracking.experiment, offline=tracking.offline)
+    before = _before(config, start or began_from, registry)
+    data = prepare(config.data, Path(tracking.folder) / _DATA)
     report = check(data, model.inputs, task=model.task, config=config.check)
     if not report.is_ok:
         raise DataError(str(report))
-    folder = _folder_of(config, resume)
-    model = _bind(model, data, folder / MODEL / STATE, before)
+    folder = folder or new_folder(config, None if before is None else before.folder)
+    state = None if before is None else before.model.state
+    model = bind(model, data, folder / MODEL / STATE, state)
+    code = code_of(type(model))
     tracked = registry.begin(
         model.name,
         params=config.to_dict(),
         dataset=_dataset_of(config, data),
-        code=code_of(type(model)),
-        environment={**environment(), _FOLDER: str(folder)},
+        code=code,
+        environment={**environment(), PLACE: str(folder)},
         parent=None if before is None else before.record.get("run"),
         directory=folder,
     )
     try:
-        done = _fit(config, model, data, tracked, before, resume, progress)
+        done = run_loop(
+            model,
+            data,
+            config.stream,
+            folder,
+            start=None if before is None else before.folder / WEIGHTS,
+            origin={"run": tracked.id, "module": config.module, "code": code},
+            resume=resume is not None,
+            progress=progress,
+        )
         trained = read_trained(folder)
         part = next((p for p in ("test", "valid") if data.num_rows(p)), None)
         metrics = {} if part is None else metrics_of(trained, data, part)
     except BaseException:
-        _tell_history(tracked, folder)
+        _tell_history(tracked)
         tracked.finish(status="failed")
         raise
-    history = _tell_history(tracked, folder)
-    seconds = time.monotonic() - begun_s
     fit = Fit(
         run=tracked.id,
         folder=folder,
         metrics=metrics,
-        history=history,
-        seconds=seconds,
+        history=_tell_history(tracked),
+        seconds=time.monotonic() - begun_s,
         report=done,
     )
-    _write_fit(fit)
-    record = {"model.json": folder / MODEL / "model.json", _CONFIG: folder / _CONFIG}
-    tracked.finish(metrics={**metrics, "seconds": seconds}, artifacts=record)
-    if tracked.is_sent and not config.tracking.offline:  # else `tadka model send` brings it
-        registry.publish(tracked.id, model.name, signature_of(trained))
+    write_fit(
+        folder,
+        {
+            "run": fit.run,
+            "metrics": history.plain(fit.metrics),
+            "seconds": fit.seconds,
+            "rows": done.rows_out,
+            "steps": done.steps,
+            "bottleneck": done.bottleneck,
+        },
+    )
+    tracked.finish(
+        metrics={**metrics, "seconds": fit.seconds},
+        artifacts={RECORD: folder / MODEL / RECORD, CONFIG: folder / CONFIG},
+    )
+    if tracked.is_sent:  # else `tadka model send` brings it
+        _publish(registry, fit, trained)
     return fit
 
 
@@ -173,9 +182,8 @@ def evaluate(
         NotFound: There is no such run.
         DataError: The data do not suit the model, or the part has no rows.
     """
-    folder = locate(run, None if Path(run).is_dir() else Registry(tracking))
-    trained = read_trained(folder)
-    config = read(json.loads((folder / _CONFIG).read_text(encoding="utf-8")))
+    trained = load(run, tracking=tracking)
+    config = config_of(trained.folder.parent)
     found = prepare(data or config.data, Path(config.tracking.folder) / _DATA)
     if not found.num_rows(part):
         raise DataError(f"The data have no rows in the part {part!r}; choose another, or a split.")
@@ -211,9 +219,8 @@ def predict(
         DataError: A column is absent.
         StageError: A function of the model raised.
     """
-    folder = locate(run, None if Path(run).is_dir() else Registry(tracking))
-    trained = read_trained(folder)
-    config = read(json.loads((folder / _CONFIG).read_text(encoding="utf-8")))
+    trained = load(run, tracking=tracking)
+    config = config_of(trained.folder.parent)
     inputs = [column for column in trained.model.inputs if column.role != "label"]
     kept = [c.name for c in inputs if not c.is_list] if keep is None else list(keep)
     columns = list(dict.fromkeys([*(column.name for column in inputs), *kept]))
@@ -221,7 +228,7 @@ def predict(
     for stage in trained.stages(tuple(kept), config.stream):
         flow |= stage
     return (flow | write_rows(out, overwrite=overwrite)).run(
-        on=config.stream.on, directory=folder / "predict", progress=progress
+        on=config.stream.on, directory=trained.folder.parent / "predict", progress=progress
     )
 
 
@@ -238,194 +245,42 @@ def load(run: str | Path, *, tracking: str | None = None) -> Trained:
     return read_trained(locate(run, None if Path(run).is_dir() else Registry(tracking)))
 
 
-def locate(run: str | Path, registry: Registry | None) -> Path:
-    """The folder of a run.
+# -- what training asks of the registry, and tells it ---------------------------------------------
 
-    Args:
-        run: Folder, or id, its beginning, or an alias.
-        registry: Where ids and aliases are looked up.
 
-    Raises:
-        NotFound: There is no such run, or its folder is gone.
-    """
-    if Path(run).is_dir() or registry is None:
-        return Path(run).absolute()
-    record = registry.run(str(run))
-    folder = Path(record.environment.get(_FOLDER, ""))
-    if not folder.name or not folder.is_dir():
-        raise NotFound(
-            f"Run {record.id[:8]} has its files in {str(folder)!r}, which is not on this machine."
+def _before(config: Config, start: str | Path | None, registry: Registry) -> Trained | None:
+    """The trained model to begin from."""
+    if start is None:
+        return None
+    before = read_trained(locate(start, registry))
+    if before.model.name != config.model.name:
+        raise ConfigError(
+            f"Training starts from a model {before.model.name!r}, and this one is "
+            f"{config.model.name!r}; both must be the same."
         )
-    return folder
+    return before
 
 
-# -- training -------------------------------------------------------------------------------------
-
-
-def _registry(config: Config) -> Registry:
-    tracking = config.tracking
-    return Registry(tracking.uri, experiment=tracking.experiment, offline=tracking.offline)
-
-
-def _folder_of(config: Config, resume: str | Path | None) -> Path:
-    if resume is not None:
-        folder = Path(resume).absolute()
-        if not (folder / _CONFIG).exists():
-            raise NotFound(
-                f"Folder {str(resume)!r} is that of no run. `tadka model runs` shows all."
-            )
-        return folder
-    name = f"{config.model.name}-{time.strftime('%Y%m%d-%H%M%S')}-{secrets.token_hex(3)}"
-    folder = Path(config.tracking.folder).absolute() / name
-    folder.mkdir(parents=True)
-    with publish_file(str(folder / _CONFIG)) as file:
-        file.write(json.dumps(config.to_dict(), indent=1, default=str).encode())
-    return folder
-
-
-def _bind(model: Model, data: Data, folder: Path, before: Trained | None) -> Model:
-    """The model with its state: vocabularies of the training part, and what it prepares."""
-    columns = {c.name: c.vocabulary_name for c in model.inputs if c.vocabulary}
-    if (folder / "state.json").exists():  # a run that goes on
-        return model.bound(State(folder))
-    aside = folder.with_name(f"{folder.name}.{os.getpid()}.aside")
-    state = State.create(aside, columns)
-    if before is not None:
-        if before.model.name != model.name:
-            raise ConfigError(
-                f"Training starts from a model {before.model.name!r}, and this one is "
-                f"{model.name!r}; both must be the same."
-            )
-        state.copy_vocabularies(before.model.state)
-    names = list(columns)
-    if names:
-        for rows in data.fitting("vocabularies").scan("train", names):
-            for name in names:
-                values = rows[name]
-                flat = values.flatten() if hasattr(values, "flatten") else values
-                state.vocabulary(name).add(flat, commit=False)
-        for name in dict.fromkeys(columns.values()):
-            state.vocabulary(name).commit()
-    bound = model.bound(state)
-    state.put(bound.prepare(data.fitting(f"prepare() of {model.name!r}")))
-    if before is not None:
-        state.put(grown_pairs(bound, data.fitting("rows that are new"), before.model.state))
-    for by, parts in data.fitted.items():
-        if "test" in parts:
-            raise DataError(
-                f"The test part was read for {by}, so what it is judged by is in what it knows. "
-                'Read only "train" there: data.read("train").'
-            )
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    aside.rename(folder)
-    return model.bound(State(folder))
-
-
-def _fit(
-    config: Config,
-    model: Model,
-    data: Data,
-    tracked: TrackedRun,
-    before: Trained | None,
-    resume: str | Path | None,
-    progress: Mode,
-) -> Report:
-    stream, folder = config.stream, tracked.directory
-    columns = [column.name for column in model.inputs]
-    flow = (
-        read_rows(
-            data.uris("train"),
-            columns=columns,
-            batch_rows=model.batch_rows,
-            shuffle=True,
-            seed=model.seed,
-        )
-        | Stage(
-            model.train_preprocess,
-            name="preprocess",
-            replicas=stream.preprocess.replicas,
-            cpu=stream.preprocess.cpu,
-            memory=stream.preprocess.memory,
-        )
-        | Train(
-            partial(
-                _train,
-                model=model,
-                data=data if data.num_rows("valid") else None,
-                folder=folder,
-                start=None if before is None else before.folder / WEIGHTS,
-                module=config.module,
-                run_id=tracked.id,
-            ),
-            name="train",
-            epochs=model.epochs,
-            ranks=stream.train.ranks,
-            cpu=stream.train.cpu,
-            memory=stream.train.memory,
-            gpu=stream.train.gpu,
-        )
-    )
-    return flow.run(
-        on=stream.on, directory=folder, resume=True if resume else None, progress=progress
-    )
-
-
-def _train(
-    batches: Any,
-    stream: Any,
-    *,
-    model: Model,
-    data: Data | None,
-    folder: Path,
-    start: Path | None,
-    module: str | None,
-    run_id: str,
-) -> None:
-    """What a rank does."""
-    validate = None if data is None else partial(_validate, data)
-    run = ModelRun(model, stream, folder, validate, start)
-    learnt = model.train(batches, run)
-    if run.rank == 0:
-        write_trained(folder / MODEL, model, learnt, module, run_id)
-
-
-@dataclass(frozen=True)
-class _Candidate:
-    """A model in the making."""
-
-    model: Model
-    learnt: Any
-
-
-def _validate(data: Data, model: Model, learnt: Any) -> Mapping[str, float]:
-    return metrics_of(_Candidate(model, learnt), data, "valid")
-
-
-def _tell_history(tracked: TrackedRun, folder: Path) -> list[dict[str, float]]:
+def _tell_history(tracked: TrackedRun) -> list[dict[str, float]]:
     """Every epoch's numbers, from the file that the training wrote."""
-    epochs: dict[int, dict[str, float]] = {}
-    path = folder / HISTORY
-    for line in path.read_text(encoding="utf-8").splitlines() if path.exists() else ():
-        numbers = json.loads(line)
-        epochs.setdefault(numbers.pop("epoch"), {}).update(
-            {name: np.nan if value is None else value for name, value in numbers.items()}
+    epochs = history.read(tracked.directory)
+    for numbers in epochs:
+        told = {name: value for name, value in numbers.items() if name != "epoch"}
+        tracked.log(told, step=int(numbers["epoch"]))
+    return epochs
+
+
+def _publish(registry: Registry, fit: Fit, trained: Trained) -> None:
+    """Gives the model a version; the training is not lost where that fails."""
+    try:
+        registry.publish(fit.run, trained.model.name, signature_of(trained))
+    except TadkaError as error:
+        warnings.warn(
+            f"Run {fit.run} has ended, and its model has no version yet: {error} Publish it by "
+            f"`tadka model send {fit.folder}`.",
+            RuntimeWarning,
+            stacklevel=3,
         )
-    for epoch, numbers in epochs.items():
-        tracked.log(numbers, step=epoch)
-    return [{"epoch": epoch, **numbers} for epoch, numbers in epochs.items()]
-
-
-def _write_fit(fit: Fit) -> None:
-    told = {
-        "run": fit.run,
-        "metrics": dict(fit.metrics),
-        "seconds": fit.seconds,
-        "rows": fit.report.rows_out,
-        "steps": fit.report.steps,
-        "bottleneck": fit.report.bottleneck,
-    }
-    with publish_file(str(fit.folder / _FIT)) as file:
-        file.write(json.dumps(told, indent=1).encode())
 
 
 def _dataset_of(config: Config, data: Data) -> DatasetRef:

@@ -36,13 +36,13 @@ def grown_pairs(model: Model, data: Prepared, before: State) -> dict[str, npt.ND
     if any(name not in names or inputs[name].is_list for name in columns):
         return {}
     first_new = [before.size(name) for name in columns]
-    label = [column.name for column in model.inputs if column.role == "label"]
+    label = model.label_column
     found: list[tuple[npt.NDArray[np.int64], ...]] = []
-    for rows in data.scan("train", [*columns, *label]):
+    for rows in data.scan("train", [*columns, *([label] if label else [])]):
         user_B, item_B = (model.state.rows(name, rows[name]) for name in columns)
         is_kept_B = (user_B >= first_new[0]) | (item_B >= first_new[1])
-        if label and np.asarray(rows[label[0]]).dtype.kind in "biuf":
-            is_kept_B &= np.asarray(rows[label[0]]) > 0
+        if label and np.asarray(rows[label]).dtype.kind in "biuf":
+            is_kept_B &= np.asarray(rows[label]) > 0
         found.append((user_B[is_kept_B], item_B[is_kept_B]))
     nothing = (np.empty(0, np.int64), np.empty(0, np.int64))
     users, items = (np.concatenate(side) for side in zip(nothing, *found, strict=True))

@@ -1,14 +1,14 @@
 """What `Model.train` has in its hands: epochs, checkpoints, validation, where to log."""
 
-import json
-import math
+import shutil
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Protocol
 
 from tadka.models.define.model import Model
+from tadka.models.train import history
 
-HISTORY = "history.jsonl"
+_NUM_CHECKPOINTS = 2  # the last one, and one more, should that be damaged
 
 Validate = Callable[[Model, Any], Mapping[str, float]]
 
@@ -69,7 +69,8 @@ class ModelRun:
         self._stream = stream
         self._validate = validate
         self._epoch = 0
-        self._is_over = False
+        self.is_over = False  # whether the epoch in work is the last one
+        self._saved: list[Path] = []
 
     @property
     def weight(self) -> float:
@@ -85,14 +86,14 @@ class ModelRun:
     def epochs(self) -> Iterator[int]:
         """Epochs to go over; they end early after `stop`."""
         for epoch in self._stream.epochs:
-            if self._is_over:
+            if self.is_over or epoch >= self._model.epochs:
                 return
             self._epoch = epoch
             yield epoch
 
     def stop(self) -> None:
         """This epoch was the last one."""
-        self._is_over = True
+        self.is_over = True
 
     def log(self, **metrics: float) -> None:
         """Numbers of the epoch in work: kept in the run's folder at once, and in the registry.
@@ -106,9 +107,7 @@ class ModelRun:
         else:
             self.history.append({"epoch": self._epoch, **numbers})
         if self.rank == 0:
-            line = json.dumps({"epoch": self._epoch, **_plain(numbers)})
-            with (self.folder / HISTORY).open("a", encoding="utf-8") as file:
-                file.write(line + "\n")
+            history.append(self.folder, self._epoch, numbers)
             self._stream.log(epoch=self._epoch, **numbers)
 
     def validate(self, learnt: Any) -> dict[str, float]:
@@ -134,13 +133,18 @@ class ModelRun:
         return self._validate is not None
 
     def save(self, learnt: Any, **more: Any) -> None:
-        """A checkpoint: what has been learnt, and the place in the data.
+        """A checkpoint: what has been learnt, and the place in the data; old ones are removed.
 
         Args:
             learnt: Anything with `state_dict()`, or that can be pickled.
             more: Further such objects, for example the optimizer.
         """
-        self._stream.save(learnt, history=_History(self), **more)
+        path = self._stream.save(learnt, progress=_Progress(self), **more)
+        if path is not None:
+            self._saved.append(path)
+            for old in self._saved[:-_NUM_CHECKPOINTS]:
+                shutil.rmtree(old, ignore_errors=True)
+            del self._saved[:-_NUM_CHECKPOINTS]
 
     def restore(self, learnt: Any, **more: Any) -> bool:
         """Loads the checkpoint that the run goes on from, if it does.
@@ -152,20 +156,24 @@ class ModelRun:
         Returns:
             Whether there was one.
         """
-        return self._stream.restore(learnt, history=_History(self), **more)
+        found = self._stream.restore(learnt, progress=_Progress(self), **more)
+        if self.rank == 0:
+            history.rewrite(self.folder, self.history)
+        return found
 
 
-class _History:
-    """The history as checkpoints keep it."""
+class _Progress:
+    """History, and whether that was all, as checkpoints keep them."""
 
     def __init__(self, run: ModelRun) -> None:
         self._run = run
 
     def state_dict(self) -> dict[str, Any]:
-        return {"history": list(self._run.history)}
+        return {"history": list(self._run.history), "is_over": self._run.is_over}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         self._run.history[:] = state["history"]
+        self._run.is_over = state["is_over"]
 
 
 class PredictRun:
@@ -177,7 +185,3 @@ class PredictRun:
 
     def __init__(self, model: Any) -> None:
         self.model = model
-
-
-def _plain(numbers: Mapping[str, float]) -> dict[str, float | None]:
-    return {name: value if math.isfinite(value) else None for name, value in numbers.items()}

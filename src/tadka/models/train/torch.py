@@ -3,12 +3,11 @@
 Shapes: B rows of a batch.
 """
 
-import copy
 import math
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Protocol
 
 import numpy as np
 import torch
@@ -20,18 +19,26 @@ from tadka.models.define.model import Model, Rows
 from tadka.models.loss.catalog import get as get_loss
 from tadka.models.table.grown import Part, grown_state
 from tadka.models.train.grown import mean_rows
+from tadka.models.train.keeper import EpochLoss, Generators, Keeper
 from tadka.models.train.run import ModelRun, PredictRun
 from tadka.storage.publish import publish_file
 
 _WEIGHTS = "net.pt"
-# What goes down as a model gets better; everything else goes up.
-_LOWER_IS_BETTER = ("loss", "rmse", "mae", "error")
-_MONITOR = {
-    "binary": "valid_auc",
-    "rating": "valid_rmse",
-    "class": "valid_accuracy",
-    "ranking": "valid_ndcg@20",
-}
+
+
+class RowSteps(Protocol):
+    """An optimizer that makes the steps of a batch by itself."""
+
+    param_groups: list[dict[str, Any]]
+
+    def step(self, batch: Mapping[str, Any]) -> Tensor:
+        """One step a row; the mean loss of the rows, each from before its step."""
+
+    def state_dict(self) -> dict[str, Any]:
+        """What a checkpoint keeps."""
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Takes it back."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,22 +48,23 @@ class TorchModel(Model):
     Args:
         lr: Learning rate at the beginning.
         weight_decay: Of the optimizer.
-        optimizer: Which.
+        optimizer: Which. `rows` is row-wise AdaGrad, one row after another in a compiled loop, for
+            models that have `row_steps`.
         schedule: How the learning rate goes on: the same, down a line or half a cosine to 0.
         loss: Name of a loss; empty for the model's own.
         patience: Epochs without a better validation after which training ends, and the best
             weights are kept; 0 trains all epochs and keeps the last.
-        average: Share from 0 to 1 of the mean of weights so far that every epoch's end keeps
-            (an exponential moving average by step); 0 for none.
-        precision: Of the network's arithmetic on a GPU.
-        threads: Of torch, in the process that trains.
+        average: Share from 0 to 1 of the mean of weights so far that each step keeps: their
+            exponential moving average is what is validated and kept. 0 for none.
+        precision: Of the network's arithmetic while it trains; weights are always float32.
+        threads: Of torch, in the process that trains or predicts.
     """
 
     default_loss = "bce"
 
     lr: float = 1e-3
     weight_decay: float = 0.0
-    optimizer: Literal["adam", "adamw", "adagrad", "sgd"] = "adam"
+    optimizer: Literal["adam", "adamw", "adagrad", "sgd", "rows"] = "adam"
     schedule: Literal["constant", "linear", "cosine"] = "constant"
     loss: str = ""
     patience: int = 0
@@ -76,10 +84,29 @@ class TorchModel(Model):
         Args:
             net: From `net`, possibly distributed.
             batch: From `train_preprocess`, numbers as tensors.
+
+        Raises:
+            ConfigError: The model has no label, and no loss of its own.
         """
+        if self.label_column is None:
+            raise ConfigError(
+                f"Model {self.name!r} has no column with role='label', so it needs a loss_of of "
+                "its own."
+            )
         loss = get_loss(self.loss or self.default_loss)
-        found: Tensor = loss(net(batch), batch["label"])
+        found: Tensor = loss(net(batch), batch[self.label_column])
         return found
+
+    def row_steps(self, net: nn.Module) -> RowSteps | None:  # noqa: ARG002
+        """Steps that take the place of `loss_of` and the optimizer where that is `rows`.
+
+        Args:
+            net: Whose parameters they change.
+
+        Returns:
+            None where the model has none.
+        """
+        return None
 
     def output_of(self, net: nn.Module, batch: Mapping[str, Any]) -> Mapping[str, Tensor]:
         """Outputs of a batch, one entry a row.
@@ -108,49 +135,67 @@ class TorchModel(Model):
     # -- the functions of a model --------------------------------------------------------------
 
     def train(self, batches: Iterable[Rows], run: ModelRun) -> nn.Module:
-        """Goes over the batches, as `Model.train` says."""
+        """Goes over the batches, as `Model.train` says.
+
+        Raises:
+            ConfigError: There is patience, and nothing to validate on.
+            DataError: The loss is no longer finite.
+        """
+        if self.patience and not run.has_validation:
+            raise ConfigError(
+                f"model.patience is {self.patience}, and the data have no rows to validate on. "
+                "Cut some from train, data.valid: {kind: random, share: 0.1}, or leave it 0."
+            )
         torch.set_num_threads(self.threads)
         torch.manual_seed(self.seed)
-        device = _device()
+        device = torch.device("cpu") if self.optimizer == "rows" else _device()
         net = self.net()
         if run.start is not None:
             before = torch.load(run.start / _WEIGHTS, map_location="cpu", weights_only=True)
             net.load_state_dict(grown_state(before, net, self.new_rows, seed=self.seed))
         net.to(device)
         module = net if run.world_size == 1 else DistributedDataParallel(_joined(net))
-        optimizer = self._make_optimizer(net)
-        keeper = _Keeper(net, self)
-        run.restore(net, optimizer=optimizer, keeper=keeper, random=_Random())
+        optimizer = self._make_optimizer(net) if self.optimizer != "rows" else self._steps(net, run)
+        keeper, so_far = self._keeper(net), EpochLoss(device)
+        kept: dict[str, Any] = {
+            "optimizer": optimizer,
+            "keeper": keeper,
+            "loss": so_far,
+            "random": Generators(),
+        }
+        run.restore(net, **kept)
         for epoch in run.epochs:
             for group in optimizer.param_groups:
                 group["lr"] = self.lr * self._factor(epoch)
             net.train()
-            total, num_rows = torch.zeros((), device=device), 0
             for rows in batches:
                 batch = to_tensors(rows, device)
                 num_here = _num_rows(batch)
                 if not num_here:
+                    self._check_alone(run)
                     continue
-                with torch.autocast(
-                    device.type, torch.bfloat16, enabled=self.precision == "bfloat16"
-                ):
-                    loss = self.loss_of(module, batch) * run.weight
-                optimizer.zero_grad(set_to_none=True)
-                loss.backward()  # type: ignore[no-untyped-call]
-                optimizer.step()
+                if isinstance(optimizer, torch.optim.Optimizer):
+                    with torch.autocast(
+                        device.type, torch.bfloat16, enabled=self.precision == "bfloat16"
+                    ):
+                        loss = self.loss_of(module, batch) * run.weight
+                    optimizer.zero_grad(set_to_none=True)
+                    loss.backward()  # type: ignore[no-untyped-call]
+                    optimizer.step()
+                else:
+                    loss = optimizer.step(batch)
                 keeper.step()
-                total += loss.detach() * num_here
-                num_rows += num_here
-            mean = float(total) / max(num_rows, 1)
+                so_far.add(loss, num_here * run.weight)
+            mean = so_far.take()
             if not math.isfinite(mean):
                 raise DataError(
-                    f"The loss of epoch {epoch} is {mean}. Lower model.lr ({self.lr:g}), or look "
-                    "for extreme values: tadka model check."
+                    f"The loss of epoch {epoch} is {mean}. Lower model.lr "
+                    f"({self.lr:g}), or look for extreme values: tadka model check."
                 )
             run.log(loss=mean, lr=optimizer.param_groups[0]["lr"])
             if keeper.ends(run):
                 run.stop()
-            run.save(net, optimizer=optimizer, keeper=keeper, random=_Random())
+            run.save(net, **kept)
         return keeper.best()
 
     def predict(self, batches: Iterable[Rows], run: PredictRun) -> Iterator[Rows]:
@@ -193,6 +238,31 @@ class TorchModel(Model):
             ) from error
         return net.eval()
 
+    def _steps(self, net: nn.Module, run: ModelRun) -> RowSteps:
+        found = self.row_steps(net)
+        if found is None:
+            raise ConfigError(
+                f"model.optimizer is 'rows', and model {self.name!r} with these parameters has no "
+                "steps of rows. Choose another one, such as adam."
+            )
+        if run.world_size > 1:
+            raise ConfigError(
+                f"model.optimizer is 'rows', which has one rank; stream.train.ranks is "
+                f"{run.world_size}. Set it to 1, or choose another optimizer, such as adam."
+            )
+        return found
+
+    def _keeper(self, net: nn.Module) -> Keeper:
+        return Keeper(net, self.task, average=self.average, patience=self.patience)
+
+    def _check_alone(self, run: ModelRun) -> None:
+        """A batch without rows is left out, which ranks can do only together."""
+        if run.world_size > 1:
+            raise DataError(
+                f"train_preprocess of model {self.name!r} gave a batch without rows, and ranks "
+                "that train together take the same steps. Return None to leave rows out."
+            )
+
     def _make_optimizer(self, net: nn.Module) -> torch.optim.Optimizer:
         options: dict[str, Any] = {"lr": self.lr, "weight_decay": self.weight_decay}
         made: dict[str, Any] = {
@@ -218,85 +288,6 @@ class TorchModel(Model):
         if self.schedule == "linear":
             return 1 - share
         return 0.5 * (1 + math.cos(math.pi * share)) if self.schedule == "cosine" else 1.0
-
-
-class _Keeper:
-    """Which weights are kept: the last, the mean of the last ones, or the best."""
-
-    def __init__(self, net: nn.Module, model: TorchModel) -> None:
-        self._net = net
-        self._model = model
-        self._mean = copy.deepcopy(net) if model.average else None
-        self._best: dict[str, Tensor] | None = None
-        self._best_value = math.nan
-        self._num_worse = 0
-
-    def step(self) -> None:
-        """The optimizer has made a step."""
-        if self._mean is None:
-            return
-        with torch.no_grad():
-            for mean, now in zip(self._mean.parameters(), self._net.parameters(), strict=True):
-                mean.lerp_(now, 1 - self._model.average)
-            for kept, seen in zip(self._mean.buffers(), self._net.buffers(), strict=True):
-                kept.copy_(seen)
-
-    def ends(self, run: ModelRun) -> bool:
-        """Validates at an epoch's end; whether it was the last epoch."""
-        found = run.validate((self._mean or self._net).eval())
-        is_over = False
-        if self._model.patience and run.has_validation:
-            if run.rank == 0:
-                is_over = self._judge(found)
-            if run.world_size > 1:
-                told = torch.tensor(float(is_over))
-                torch.distributed.broadcast(told, 0)
-                is_over = bool(told)
-        return is_over
-
-    def _judge(self, found: Mapping[str, float]) -> bool:
-        name = _MONITOR[self._model.task]
-        name = name if name in found else next(iter(found))
-        value = found[name]
-        if any(word in name for word in _LOWER_IS_BETTER):
-            value = -value
-        if not value <= self._best_value:  # also the first time, against NaN
-            self._best_value, self._num_worse = value, 0
-            self._best = copy.deepcopy((self._mean or self._net).state_dict())
-        else:
-            self._num_worse += 1
-        return self._num_worse >= self._model.patience
-
-    def best(self) -> nn.Module:
-        """The network whose weights are to be kept."""
-        net = self._mean or self._net
-        if self._best is not None:
-            net.load_state_dict(self._best)
-        return net.cpu().eval()
-
-    def state_dict(self) -> dict[str, Any]:
-        return {
-            "mean": self._mean and self._mean.state_dict(),
-            "best": self._best,
-            "best_value": self._best_value,
-            "num_worse": self._num_worse,
-        }
-
-    def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        if self._mean is not None:
-            self._mean.load_state_dict(state["mean"])
-        self._best, self._best_value = state["best"], state["best_value"]
-        self._num_worse = state["num_worse"]
-
-
-class _Random:
-    """torch's generator as checkpoints keep it."""
-
-    def state_dict(self) -> dict[str, Any]:
-        return {"cpu": torch.get_rng_state()}
-
-    def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        torch.set_rng_state(state["cpu"])
 
 
 def to_tensors(rows: Rows, device: torch.device) -> dict[str, Any]:

@@ -22,13 +22,12 @@ from tadka.core.locate import import_module
 from tadka.models.define.catalog import get
 from tadka.models.define.model import Model, Rows
 from tadka.models.define.state import State
-from tadka.models.train.code import code_of
 from tadka.models.train.run import PredictRun
 from tadka.storage.publish import publish_directory, publish_file
 from tadka.stream import Stage
 from tadka.stream.column import to_numpy
 
-MODEL, STATE, WEIGHTS, _RECORD = "model", "state", "weights", "model.json"
+MODEL, STATE, WEIGHTS, RECORD = "model", "state", "weights", "model.json"
 _KEPT = "kept."
 
 
@@ -58,6 +57,9 @@ class Trained:
         self.model = model
         self.record = record
         self._learnt: Any = None
+
+    def __reduce__(self) -> tuple[Any, ...]:  # what it has learnt is read again
+        return Trained, (self.folder, self.model, self.record)
 
     @property
     def learnt(self) -> Any:
@@ -107,8 +109,8 @@ class Trained:
                 partial(prepare, self.model, keep), name="preprocess", **_of(resources.preprocess)
             ),
             Stage(
-                StagePredictor,
-                init={"folder": str(self.folder)},
+                Predictor,
+                init={"trained": self},
                 name="predict",
                 **_of(resources.predict),
             ),
@@ -116,30 +118,27 @@ class Trained:
         ]
 
 
-def write_trained(folder: Path, model: Model, learnt: Any, module: str | None, run: str) -> None:
+def write_trained(folder: Path, model: Model, learnt: Any, origin: Mapping[str, Any]) -> None:
     """Writes what training has given; `load` finds it whole or not at all.
 
     Args:
         folder: `RUN/model`, with the state in it.
         model: With its state.
         learnt: What `Model.train` returned.
-        module: Where the model is registered.
-        run: Id of the run.
+        origin: `run`, its id; `module`, where the model is registered; `code`, its hash.
     """
     with publish_directory(folder / WEIGHTS, replace=True) as aside:
         model.save(learnt, Path(aside))
     record = {
         "tadka": 1,
-        "run": run,
+        **origin,
         "name": model.name,
         "task": model.task,
         "class": f"{type(model).__module__}:{type(model).__qualname__}",
-        "module": module,
-        "code": code_of(type(model)),
         "params": model.params,
         "inputs": [dataclasses.asdict(column) for column in model.inputs],
     }
-    with publish_file(str(folder / _RECORD)) as file:
+    with publish_file(str(folder / RECORD)) as file:
         file.write(json.dumps(record, indent=1, default=str).encode())
 
 
@@ -155,17 +154,17 @@ def read_trained(folder: str | Path) -> Trained:
         ConfigError: Its class is not known here.
     """
     path = Path(folder).absolute()
-    if not (path / _RECORD).exists() and (path / MODEL).is_dir():
+    if not (path / RECORD).exists() and (path / MODEL).is_dir():
         path /= MODEL
     try:
-        record = json.loads((path / _RECORD).read_text(encoding="utf-8"))
+        record = json.loads((path / RECORD).read_text(encoding="utf-8"))
     except FileNotFoundError as error:
         raise NotFound(
             f"Folder {str(folder)!r} holds no trained model: its training has not ended, or it is "
             "another folder. `tadka model runs` shows all."
         ) from error
     except ValueError as error:
-        raise DataError(f"File {str(path / _RECORD)!r} is damaged: {error}.") from error
+        raise DataError(f"File {str(path / RECORD)!r} is damaged: {error}.") from error
     return Trained(path, _make(record).bound(State(path / STATE)), record)
 
 
@@ -256,17 +255,6 @@ class Predictor:
                     f"{num_rows} rows; it must give one for each."
                 )
         return {**found, **kept}
-
-
-class StagePredictor(Predictor):
-    """A `Predictor` that a replica of a stage builds for itself.
-
-    Args:
-        folder: `RUN/model`.
-    """
-
-    def __init__(self, folder: str) -> None:
-        super().__init__(read_trained(folder))
 
 
 def _length(rows: Rows) -> int:

@@ -6,13 +6,18 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import cloudpickle
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from tadka.core.error import ConfigError, DataError, NotFound, StageError
-from tadka.models import evaluate, load, predict, train
+from tadka.core.error import ConfigError, DataError, NotFound, StageError, Unreachable
+from tadka.models import Column, evaluate, load, predict, register, train
+from tadka.models.define.catalog import _REGISTERED
+from tadka.models.train import flow
+from tadka.models.train.config import StreamConfig
+from tadka.registry import Registry
 from tests import models
 from tests.models import config, fit, ratings, weights
 
@@ -175,3 +180,99 @@ def test_a_loss_that_is_not_finite_ends_the_training(tmp_path: Path) -> None:
         fit(tmp_path, {"name": "tiny", "lr": 1e30, "optimizer": "sgd"})
     told = next((tmp_path / "runs").glob("tiny-*/tracking.jsonl")).read_text()
     assert '"failed"' in told
+
+
+def test_patience_wants_rows_to_validate_on(tmp_path: Path) -> None:
+    values = config(tmp_path, {"name": "tiny", "patience": 1})
+    del values["data"]["valid"]
+    with pytest.raises(StageError, match=r"data\.valid"):
+        train(values, progress="none")
+
+
+def test_a_folder_that_cannot_be_written_is_named(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    values = config(tmp_path, {"name": "tiny"})
+    values["tracking"]["folder"] = str(tmp_path / "file" / "runs")
+    with pytest.raises(DataError, match="runs"):
+        train(values, progress="none")
+
+
+def test_a_model_that_no_catalog_has_travels_to_processes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trained = load(fit(tmp_path, {"name": "tiny"}).folder)
+    expected = trained.predict(ratings(20))
+    text = cloudpickle.dumps(trained.stages((), StreamConfig())[1].init)
+    monkeypatch.delitem(_REGISTERED, "tiny")  # as in a process that did not run the user's script
+
+    assert expected.equals(cloudpickle.loads(text)["trained"].predict(ratings(20)))
+    with pytest.raises(ConfigError, match="not known here"):
+        load(trained.folder)
+
+
+def test_a_label_has_the_name_that_the_model_gives_it(tmp_path: Path) -> None:
+    @register("clicks")
+    class Clicks(models.Tiny):
+        inputs = (*models.Tiny.inputs[:2], Column("click", "float32", role="label"))
+
+    done = fit(tmp_path, {"name": "clicks"}, overrides=["data.columns={click: label}"])
+
+    assert 0.5 < done.metrics["auc"]
+
+
+def test_a_model_without_label_says_what_it_needs(tmp_path: Path) -> None:
+    @register("unlabelled")
+    class Unlabelled(models.Tiny):
+        inputs = models.Tiny.inputs[:2]  # type: ignore[assignment]
+
+    with pytest.raises(StageError, match="needs a loss_of"):
+        fit(tmp_path, {"name": "unlabelled"})
+
+
+def test_a_model_of_a_file_is_found_from_another_directory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "own_model.py").write_text(
+        "from tadka.models import register\nfrom tests.models import Tiny\n"
+        "@register('own')\nclass Own(Tiny):\n    '''A model.'''\n"
+    )
+    monkeypatch.chdir(tmp_path)
+    done = fit(tmp_path, {"name": "own", "module": "own_model.py"})
+    monkeypatch.chdir("/")
+    monkeypatch.delitem(_REGISTERED, "own")
+    monkeypatch.delitem(sys.modules, "own_model")
+
+    assert done.metrics == evaluate(done.folder)
+
+
+class Away(Registry):
+    """A registry that goes away when it has been told of a run's end."""
+
+    def begin(self, *arguments: Any, **options: Any) -> Any:
+        run = super().begin(*arguments, **options)
+        run.is_sent = True
+        return run
+
+    def publish(self, *_: Any) -> Any:
+        raise Unreachable("The server is gone.")
+
+
+def test_a_registry_that_goes_away_does_not_lose_the_training(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(flow, "Registry", Away)
+    with pytest.warns(RuntimeWarning, match="tadka model send"):
+        done = fit(tmp_path, {"name": "tiny"})
+
+    assert load(done.folder).record["run"] == done.run
+
+
+def test_ranks_train_together_and_stop_together(tmp_path: Path) -> None:
+    model = {"name": "tiny", "epochs": 40, "lr": 0.3, "patience": 1}
+    stream = {"on": "local", "train": {"ranks": 2}}
+    done = train(config(tmp_path, model, stream=stream), progress="none")
+
+    by_epoch = [epoch["valid_auc"] for epoch in done.history]
+    assert 2 < len(by_epoch) < 40
+    assert len(by_epoch) - 2 == int(np.argmax(by_epoch))
+    assert evaluate(done.folder, part="valid")["auc"] == pytest.approx(max(by_epoch))

@@ -1,0 +1,121 @@
+"""The stream of a training: rows, `train_preprocess`, and the loop in its ranks."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from tadka.core.error import NotFound
+from tadka.core.progress import Mode
+from tadka.models.data.data import Data
+from tadka.models.define.model import Model
+from tadka.models.train.config import StreamConfig
+from tadka.models.train.evaluate import metrics_of
+from tadka.models.train.run import ModelRun
+from tadka.models.train.trained import MODEL, write_trained
+from tadka.stream import Report, Stage, Train
+from tadka.stream import read as read_rows
+from tadka.stream.checkpoint import find_checkpoint
+
+
+def run_loop(
+    model: Model,
+    data: Data,
+    stream: StreamConfig,
+    folder: Path,
+    *,
+    start: Path | None,
+    origin: Mapping[str, Any],
+    resume: bool,
+    progress: Mode,
+) -> Report:
+    """Trains a model; it lies in `RUN/model` afterwards.
+
+    Args:
+        model: With its state.
+        data: Train, and valid if there is any.
+        stream: Resources.
+        folder: Of the run.
+        start: Folder of weights to begin from.
+        origin: What is noted in `model.json`.
+        resume: Whether to go on from the last checkpoint, or from the start where there is none.
+        progress: As `Flow.run` has it.
+
+    Raises:
+        DataError: The checkpoint belongs to other rows.
+        StageError: A function of the model raised.
+    """
+    epochs_behind = _epochs_behind(folder) if resume else None
+    rows = read_rows(
+        data.uris("train"),
+        columns=[column.name for column in model.inputs],
+        batch_rows=model.batch_rows,
+        shuffle=True,
+        seed=model.seed,
+    )
+    preprocess = Stage(
+        model.train_preprocess,
+        name="preprocess",
+        replicas=stream.preprocess.replicas,
+        cpu=stream.preprocess.cpu,
+        memory=stream.preprocess.memory,
+    )
+    loop = Train(
+        partial(
+            _train,
+            model=model,
+            data=data if data.num_rows("valid") else None,
+            folder=folder,
+            start=start,
+            origin=origin,
+        ),
+        name="train",
+        # One more where all are over: the loop is entered once again, for the model it returns.
+        epochs=max(model.epochs, (epochs_behind or 0) + 1),
+        ranks=stream.train.ranks,
+        cpu=stream.train.cpu,
+        memory=stream.train.memory,
+        gpu=stream.train.gpu,
+    )
+    return (rows | preprocess | loop).run(
+        on=stream.on, directory=folder, resume=epochs_behind is not None, progress=progress
+    )
+
+
+def _epochs_behind(folder: Path) -> int | None:
+    """Epochs that the last checkpoint has behind it; None where there is none."""
+    try:
+        return find_checkpoint(folder).position.epoch
+    except NotFound:
+        return None
+
+
+def _train(
+    batches: Any,
+    stream: Any,
+    *,
+    model: Model,
+    data: Data | None,
+    folder: Path,
+    start: Path | None,
+    origin: Mapping[str, Any],
+) -> None:
+    """What a rank does."""
+    validate = None if data is None else partial(_validate, data)
+    run = ModelRun(model, stream, folder, validate, start)
+    learnt = model.train(batches, run)
+    if run.rank == 0:
+        write_trained(folder / MODEL, model, learnt, origin)
+
+
+@dataclass(frozen=True)
+class _Candidate:
+    """A model in the making."""
+
+    model: Model
+    learnt: Any
+
+
+def _validate(data: Data, model: Model, learnt: Any) -> Mapping[str, float]:
+    return metrics_of(_Candidate(model, learnt), data, "valid")

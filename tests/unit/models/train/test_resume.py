@@ -1,0 +1,129 @@
+"""Runs that were stopped, wherever they were, and go on as if they had not been."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tadka.core.error import StageError
+from tadka.models import Fit, load, train
+from tadka.models.train import loop
+from tadka.models.train.trained import write_trained
+from tadka.registry.kept import read_kept
+from tests import models
+from tests.models import config, fit, weights
+
+STEPS = 10  # of an epoch
+
+
+def stop_at(monkeypatch: pytest.MonkeyPatch, step: int) -> None:
+    """The loss of a step fails, once."""
+    loss_of, steps = models.Tiny.loss_of, []
+
+    def fails(self: Any, *arguments: Any) -> Any:
+        steps.append(1)
+        if len(steps) == step:
+            raise RuntimeError("out of luck")
+        return loss_of(self, *arguments)
+
+    monkeypatch.setattr(models.Tiny, "loss_of", fails)
+
+
+def stop_at_the_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    """All epochs are over, and the model cannot be written, once."""
+
+    def fails(*_: Any) -> None:
+        monkeypatch.setattr(f"{loop.__name__}.write_trained", write_trained)
+        raise RuntimeError("out of luck")
+
+    monkeypatch.setattr(f"{loop.__name__}.write_trained", fails)
+
+
+def stopped(folder: Path, model: dict[str, Any], **options: Any) -> tuple[Path, dict[str, Any]]:
+    """Folder and configuration of a run that has failed."""
+    values = config(folder, model)
+    with pytest.raises(StageError, match="out of luck"):
+        train(values, progress="none", **options)
+    (run,) = (folder / "runs").glob("tiny-*")
+    return run, values
+
+
+def check_same(whole: Fit, done: Fit) -> None:
+    assert all(weights(whole)[name].equal(value) for name, value in weights(done).items())
+    assert whole.metrics == done.metrics
+    assert whole.history == done.history
+    lines = [(fit.folder / "history.jsonl").read_text() for fit in (whole, done)]
+    merged = [_by_epoch(text) for text in lines]
+    assert merged[0] == merged[1]
+
+
+def _by_epoch(text: str) -> dict[int, dict[str, float]]:
+    found: dict[int, dict[str, float]] = {}
+    for line in text.splitlines():
+        numbers = json.loads(line)
+        known = found.setdefault(numbers["epoch"], {})
+        assert not (known.keys() & numbers.keys()) - {"epoch"}, "an epoch is there twice"
+        known.update(numbers)
+    return found
+
+
+@pytest.mark.parametrize("step", [5, 2 * STEPS + 5], ids=["first epoch", "third epoch"])
+def test_patience_and_average_go_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step: int
+) -> None:
+    model = {"name": "tiny", "epochs": 6, "lr": 0.3, "patience": 2, "average": 0.5}
+    whole = fit(tmp_path / "whole", model)
+    stop_at(monkeypatch, step)
+    run, values = stopped(tmp_path / "stopped", model)
+
+    check_same(whole, train(values, resume=run, progress="none"))
+
+
+@pytest.mark.parametrize("patience", [0, 1], ids=["all epochs", "stopped early"])
+def test_a_run_that_lacks_only_its_model_gets_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, patience: int
+) -> None:
+    model = {"name": "tiny", "epochs": 4, "lr": 0.0 if patience else 0.05, "patience": patience}
+    whole = fit(tmp_path / "whole", model)
+    stop_at_the_end(monkeypatch)
+    run, values = stopped(tmp_path / "stopped", model)
+
+    check_same(whole, train(values, resume=run, progress="none"))
+    assert len(whole.history) == (2 if patience else 4)
+
+
+def test_what_a_run_began_from_is_known_when_it_goes_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = fit(tmp_path / "first", {"name": "tiny", "epochs": 3})
+    whole = fit(tmp_path / "whole", {"name": "tiny"}, start=first.folder)
+    stop_at(monkeypatch, 5)
+    run, values = stopped(tmp_path / "stopped", {"name": "tiny"}, start=first.folder)
+
+    done = train(values, resume=run, progress="none")
+
+    check_same(whole, done)
+    assert first.run == read_kept(done.folder).parent
+
+
+def test_a_line_that_was_broken_off_does_not_lose_the_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stop_at(monkeypatch, STEPS + 5)
+    run, values = stopped(tmp_path, {"name": "tiny", "epochs": 3})
+    with (run / "history.jsonl").open("a") as file:
+        file.write('{"epoch": 1, "lo')
+
+    done = train(values, resume=run, progress="none")
+
+    assert [0, 1, 2] == [numbers["epoch"] for numbers in done.history]
+    assert all({"loss", "valid_auc"} <= numbers.keys() for numbers in done.history)
+
+
+def test_checkpoints_do_not_fill_the_disk(tmp_path: Path) -> None:
+    done = fit(tmp_path, {"name": "tiny", "epochs": 5})
+
+    assert 2 == len(list((done.folder / "checkpoints").iterdir()))
+    assert not list((done.folder / "model").glob("*.aside"))
+    assert load(done.folder).record["run"] == done.run
