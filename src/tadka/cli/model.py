@@ -6,11 +6,10 @@ from contextlib import contextmanager, redirect_stdout
 from dataclasses import asdict, dataclass
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from tadka import models
 from tadka.cli.model_look import (
     JSON,
     RUN,
@@ -18,6 +17,7 @@ from tadka.cli.model_look import (
     console,
     echo_json,
     marked,
+    models,
     print_history,
     print_metrics,
     print_rows,
@@ -34,6 +34,9 @@ from tadka.models.data.config import DataConfig
 from tadka.models.data.prepare import prepare
 from tadka.models.data.report import print_report
 from tadka.models.train.config import Config, read
+
+if TYPE_CHECKING:
+    from tadka.models.train.bench import Trial
 
 FAILED = 1
 _DATA = "data"  # prepared rows, beside the folders of runs, as training has it
@@ -288,7 +291,7 @@ def bench(
     that fails is named, and the rest goes on; status 1 means that one failed.
     """
 
-    def tell(trial: models.Trial) -> None:
+    def tell(trial: "Trial") -> None:
         if not as_json:
             told = f"{trial.seconds:,.1f} s" if trial.is_ok else f"failed: {trial.reason}"
             typer.echo(f"{trial.model}: {told}", err=True)
@@ -363,7 +366,7 @@ def _tell_next(config: Config, run: str, folder: Path) -> None:
         typer.echo(f"{name:8}{told}")
 
 
-def _tell_trials(trials: Sequence[models.Trial]) -> None:
+def _tell_trials(trials: Sequence["Trial"]) -> None:
     """A column for each model: metrics are many, and models to compare are few."""
     done = [trial for trial in trials if trial.is_ok]
     facts = {

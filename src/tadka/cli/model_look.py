@@ -12,10 +12,10 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from tadka import models
 from tadka.core.chart import spark_line
 from tadka.core.error import ConfigError
-from tadka.core.locate import import_module
+from tadka.core.extra import require
+from tadka.core.locate import user_module
 from tadka.models.data.check import CheckConfig
 from tadka.models.data.config import DataConfig
 from tadka.models.define.catalog import get
@@ -26,6 +26,9 @@ from tadka.models.train.past import Comparison, find
 from tadka.registry import Lineage, ModelVersion, Registry, RunRecord
 from tadka.registry.kept import address_of
 from tadka.registry.naming import flat
+
+models: Any = require("tadka.models")
+"""The room, whose names are imported when a command uses them: most of them need extras."""
 
 _FILE_WIDTH = 120
 _SHORT = 8  # letters of an id
@@ -81,7 +84,7 @@ def list_models(
 ) -> None:
     """List the models, or what one of them takes in and its parameters."""
     if module is not None:
-        import_module(module, "my_models.py")
+        user_module(module, "my_models.py")
     if name is not None:
         _tell_model(name, as_json=as_json)
         return

@@ -7,8 +7,7 @@ from typing import Annotated
 
 import typer
 
-from tadka import models
-from tadka.cli.model_look import JSON, RUN, TRACKING, console, echo_json, print_table
+from tadka.cli.model_look import JSON, RUN, TRACKING, console, echo_json, models, print_table
 from tadka.core.resource import format_bytes
 
 app = typer.Typer(rich_markup_mode=None)
