@@ -170,10 +170,12 @@ class Manifest:
             ) from error
         except (OSError, ValueError) as error:
             raise DataError(f"{str(path)!r} cannot be read: {error}.") from error
-        with suppress(KeyError, TypeError):
+        with suppress(KeyError, TypeError, AttributeError):
             if found.pop("format") == _FORMAT:
                 layout, versions = Layout(**found.pop("layout")), tuple(found.pop("versions"))
-                return cls(layout=layout, versions=versions, **found)
+                manifest = cls(layout=layout, versions=versions, **found)
+                if len(versions) == -(-manifest.num_rows // layout.segment_rows):
+                    return manifest
         raise DataError(
             f"{str(path)!r} is not the manifest of a table of format {_FORMAT}. Check the path, or "
             "open it with the version of tadka that wrote it."

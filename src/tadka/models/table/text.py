@@ -35,15 +35,23 @@ def integers(values: object) -> Keys | None:
     """
     arrow = loaded("pyarrow")
     if arrow and isinstance(values, arrow.Array | arrow.ChunkedArray):
-        if not arrow.types.is_integer(values.type):
+        given, types = _decoded(values), arrow.types
+        if types.is_string(given.type) or types.is_large_string(given.type):
             return None
-        if values.null_count:
+        if types.is_null(given.type):
+            return None  # missing texts
+        if not types.is_integer(given.type):
+            raise _no_keys(given.type)
+        if given.null_count:
             raise DataError(
-                f"{values.null_count:,} of {len(values):,} integer keys are missing; a key must be "
+                f"{given.null_count:,} of {len(given):,} integer keys are missing; a key must be "
                 "an integer. Drop these rows, or fill them with a number that no key has."
             )
-        values = values.to_numpy() if isinstance(values, arrow.ChunkedArray) else np.asarray(values)
-    array = values if isinstance(values, np.ndarray) else np.asarray(values)
+        values = given.to_numpy() if isinstance(given, arrow.ChunkedArray) else np.asarray(given)
+    try:
+        array = values if isinstance(values, np.ndarray) else np.asarray(values)
+    except ValueError as error:  # lists of several lengths
+        raise DataError(f"Keys must be one-dimensional: {error}") from error
     if array.ndim != 1:
         raise DataError(f"Keys have shape {array.shape}; they must be one-dimensional.")
     if array.dtype.kind in "OUT":
@@ -51,10 +59,7 @@ def integers(values: object) -> Keys | None:
     if array.size == 0:
         return np.empty(0, np.int64)
     if array.dtype.kind not in "iu":
-        raise DataError(
-            f"Keys are of type {array.dtype.name!r}; they must be integers or texts. Convert the "
-            "column first."
-        )
+        raise _no_keys(array.dtype.name)
     if array.dtype == np.uint64 and int(array.max()) > np.iinfo(np.int64).max:
         raise DataError(f"Key {int(array.max())} does not fit into int64. Give such keys as texts.")
     return np.ascontiguousarray(array, np.int64)
@@ -75,16 +80,28 @@ def texts(values: object) -> Any:
         values = values.tolist()
     try:
         if isinstance(values, arrow.Array | arrow.ChunkedArray):
-            array = values.cast(arrow.large_string())
+            array = _decoded(values).cast(arrow.large_string())
         else:
             array = arrow.array(values, arrow.large_string())
-    except (arrow.ArrowInvalid, arrow.ArrowTypeError, arrow.ArrowNotImplementedError) as error:
+    except (arrow.ArrowException, UnicodeError) as error:
         raise DataError(
             f"Keys must be integers or texts, one kind in a vocabulary: {error}."
         ) from error
     if isinstance(array, arrow.ChunkedArray):
         array = array.combine_chunks()
     return array if isinstance(array, arrow.Array) else arrow.concat_arrays(array.chunks)
+
+
+def _decoded(values: Any) -> Any:
+    """An Arrow array without a dictionary."""
+    is_coded = hasattr(values.type, "value_type") and hasattr(values.type, "index_type")
+    return values.cast(values.type.value_type) if is_coded else values
+
+
+def _no_keys(kind: object) -> DataError:
+    return DataError(
+        f"Keys are of type {str(kind)!r}; they must be integers or texts. Convert the column first."
+    )
 
 
 def parts(array: Any) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.uint8]]:

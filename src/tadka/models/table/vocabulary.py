@@ -64,6 +64,7 @@ class Vocabulary:
 
         Raises:
             ConfigError: There is one in it already.
+            DataError: It cannot be written.
         """
         path = Path(folder) / "manifest.json"
         if path.exists():
@@ -71,7 +72,6 @@ class Vocabulary:
                 f"There is a vocabulary in {str(folder)!r} already. Use Vocabulary.open, or choose "
                 "another folder."
             )
-        Path(folder).mkdir(parents=True, exist_ok=True)
         _write_manifest(path, None, 1)
         return cls(folder)
 
@@ -450,8 +450,10 @@ def _read_manifest(path: Path) -> tuple[str | None, int]:
     except (OSError, ValueError) as error:
         raise DataError(f"{str(path)!r} cannot be read: {error}.") from error
     with suppress(KeyError, TypeError):
-        if found["format"] == _FORMAT and found["kind"] in (None, "int64", "text"):
-            return found["kind"], int(found["size"])
+        kind, size = found["kind"], found["size"]
+        is_whole = isinstance(size, int) and size >= 1 and (kind is not None or size == 1)
+        if found["format"] == _FORMAT and kind in (None, "int64", "text") and is_whole:
+            return kind, size
     raise DataError(
         f"{str(path)!r} is not the manifest of a vocabulary of format {_FORMAT}. Check the path, "
         "or open it with the version of tadka that wrote it."

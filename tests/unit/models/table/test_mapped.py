@@ -1,3 +1,4 @@
+import json
 import os
 import pickle
 import signal
@@ -252,6 +253,12 @@ def test_wrong_settings_and_damaged_folders_are_named(folder: Path, tmp_path: Pa
     next(folder.glob("*.segment")).unlink()
     with pytest.raises(DataError, match="damaged"):
         MappedTable.open(folder)
+    manifest = json.loads((folder / "manifest.json").read_text())
+    changes: list[dict[str, object]] = [{"num_rows": 5}, {"num_rows": "4"}, {"versions": []}]
+    for change in changes:
+        (folder / "manifest.json").write_text(json.dumps({**manifest, **change}))
+        with pytest.raises(DataError, match="format 1"):
+            MappedTable.open(folder)
     (folder / "manifest.json").write_text('{"format": 7}')
     with pytest.raises(DataError, match="format 1"):
         MappedTable.open(folder)

@@ -44,8 +44,15 @@ def test_texts_come_in_every_usual_form(values: object) -> None:
 
 @pytest.mark.parametrize(
     "values",
-    [[3, 4], np.array([3, 4], np.uint8), pa.array([3, 4]), pa.chunked_array([[3], [4]])],
-    ids=["list", "numpy", "arrow", "chunked"],
+    [
+        [3, 4],
+        np.array([3, 4], np.uint8),
+        np.array([3, 4], np.int8),
+        pa.array([3, 4]),
+        pa.array([3, 4]).dictionary_encode(),
+        pa.chunked_array([[3], [4]]),
+    ],
+    ids=["list", "numpy", "int8", "arrow", "dictionary", "chunked"],
 )
 def test_integers_come_in_every_usual_form(values: object) -> None:
     keys = integers(values)
@@ -61,6 +68,11 @@ def test_integers_come_in_every_usual_form(values: object) -> None:
         (np.array([2**63], np.uint64), "9223372036854775808 does not fit"),
         (np.zeros((2, 2), np.int64), r"shape \(2, 2\)"),
         (pa.array([1, None]), "1 of 2 integer keys are missing"),
+        (pa.array([1.0]), "'double'"),
+        (pa.array([1.0]).dictionary_encode(), "'double'"),
+        (pa.array([True]), "'bool'"),
+        (pa.array([b"a"]), "'binary'"),
+        ([[1], [2, 3]], "must be one-dimensional"),
     ],
 )
 def test_what_is_no_integer_is_refused(values: object, message: str) -> None:
@@ -71,3 +83,5 @@ def test_what_is_no_integer_is_refused(values: object, message: str) -> None:
 def test_what_is_no_text_is_refused() -> None:
     with pytest.raises(DataError, match="integers or texts"):
         texts(["a", 1])
+    with pytest.raises(DataError, match="integers or texts"):
+        texts(["\ud800"])

@@ -1,3 +1,4 @@
+import json
 import os
 import pickle
 import signal
@@ -264,3 +265,17 @@ def test_a_full_disk_is_an_error_and_not_the_end_of_the_process(
     assert (2, [1, 0]) == (empty.size, empty.rows([7, 8]).tolist())
     assert not list(empty.folder.glob("*.new"))
     assert 2 == empty.add([8])[0]
+
+
+@pytest.mark.parametrize("size", [-1, 0, "2", None, 2.5])
+def test_a_size_that_is_none_is_told(empty: Vocabulary, size: object) -> None:
+    manifest = {"format": 1, "kind": "int64", "size": size}
+    (empty.folder / "manifest.json").write_text(json.dumps(manifest))
+    with pytest.raises(DataError, match="format 1"):
+        Vocabulary.open(empty.folder)
+
+
+def test_a_folder_that_cannot_be_made_is_told(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(DataError, match="cannot be written"):
+        Vocabulary.create(tmp_path / "file" / "user")
