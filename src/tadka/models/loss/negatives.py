@@ -45,21 +45,45 @@ def popularity(
 
     Source: Mikolov et al. 2013, arXiv:1310.4546, section 2.2 (power 3/4).
     """
-    if not power >= 0:
-        raise ConfigError(f"The power of popularity is {power}; it must be at least 0.")
     if num_items <= first_item:
-        raise ConfigError(
-            f"There is no item to draw: {num_items} rows, of which the first {first_item} are none."
-        )
+        raise _no_item(num_items, first_item)
     item_E = np.asarray(items, dtype=np.int64).ravel()
     check_range(item_E, num_items, "Item")
-    counts_I = np.bincount(item_E, minlength=num_items).astype(np.float64)
-    share_I = counts_I**power  # 0**0 is 1: with power 0 items never taken are drawn, too
+    return share_of(np.bincount(item_E, minlength=num_items), power, first_item=first_item)
+
+
+def share_of(counts_I: npt.ArrayLike, power: float = 0.75, *, first_item: int = 1) -> Array:
+    """The same where it is known how often each item was taken.
+
+    Args:
+        counts_I: How often, shape (I,).
+        power: See `popularity`.
+        first_item: See there.
+
+    Returns:
+        Probabilities, shape (I,).
+
+    Raises:
+        ConfigError: See there.
+        DataError: No item was ever taken.
+    """
+    if not power >= 0:
+        raise ConfigError(f"The power of popularity is {power}; it must be at least 0.")
+    count_I = np.asarray(counts_I, dtype=np.float64)
+    if len(count_I) <= first_item:
+        raise _no_item(len(count_I), first_item)
+    share_I = count_I**power  # 0**0 is 1: with power 0 items never taken are drawn, too
     share_I[:first_item] = 0
     total = share_I.sum()
     if total == 0:
         raise DataError("No item was ever taken, so none can be drawn by popularity; use power 0.")
     return np.asarray(share_I / total)
+
+
+def _no_item(num_items: int, first_item: int) -> ConfigError:
+    return ConfigError(
+        f"There is no item to draw: {num_items} rows, of which the first {first_item} are none."
+    )
 
 
 def log_q(items: npt.ArrayLike, share: Array, num: int = 1) -> npt.NDArray[np.float32]:
@@ -126,9 +150,7 @@ def draw(
     if num < 0:
         raise ConfigError(f"The number of negatives is {num}; it must be at least 0.")
     if num_items <= first_item:
-        raise ConfigError(
-            f"There is no item to draw: {num_items} rows, of which the first {first_item} are none."
-        )
+        raise _no_item(num_items, first_item)
     seen: Csr = (seen_indptr, seen_indices)
     user_N = np.repeat(user_B, num)
     if share is None and power == 0:

@@ -1,10 +1,12 @@
 """Vectors of users and items by graph convolutions, below a wide and deep head.
 
-Letters of shapes: U users and I items, row 0 of both for the unseen; N = U + I nodes, users first;
-M nodes of a subgraph, S of them seeds; K dimensions, B rows of a batch, n negatives a row.
+Letters of shapes: U users and I items, row 0 of both for the unseen; N = I + U nodes, items first;
+M nodes of a subgraph, S of them seeds; K dimensions, B rows of a batch, n negatives a row;
+R nodes of a block, E edges of it.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+import tempfile
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple, Self
 
@@ -16,38 +18,9 @@ from torch import Tensor, nn
 from tadka.models.graph import Adjacency, Graph, Subgraph, spmm
 from tadka.models.net.graph import adjacencies
 from tadka.models.net.groups import Mlp
-from tadka.models.table.embedding import SparseEmbedding
-from tadka.models.table.table import MemoryTable
+from tadka.models.net.tables import MappedEmbedding, TableEmbedding
 
-
-class TableEmbedding(SparseEmbedding):
-    """A table in memory whose rows are in the net's state, so that checkpoints have them.
-
-    The buffers are the table's own memory: what is loaded into them is in the table.
-
-    Args:
-        table: Where the vectors are; it must not grow.
-        vocabulary: Name of the vocabulary of its rows.
-        lr: Learning rate of its steps.
-    """
-
-    values: Tensor
-    sums: Tensor
-
-    def __init__(self, table: MemoryTable, vocabulary: str, *, lr: float) -> None:
-        super().__init__(table, vocabulary, lr=lr)
-        self.register_buffer("values", torch.from_numpy(table.values))
-        self.register_buffer("sums", torch.from_numpy(table.sums))
-
-    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:  # noqa: ARG002
-        return self  # the table stays in the memory of the machine; vectors go to the device
-
-    def forward(self, rows: Tensor) -> Tensor:
-        """Vectors of rows, of any shape, with K appended to it."""
-        if self.training and torch.is_grad_enabled():
-            return super().forward(rows)
-        # of the buffers, which a copy of the net has of its own
-        return nn.functional.embedding(rows.cpu(), self.values).to(rows.device)
+_BLOCK_NODES, _BLOCK_EDGES = 1 << 16, 1 << 21
 
 
 class Around(NamedTuple):
@@ -68,13 +41,13 @@ class Neighbourhood:
     Args:
         subgraph: Its seeds are the users of the rows, their items, then their negatives.
         own: Entries of the matrix' diagonal for its nodes, shape (M,).
-        num_users: U.
+        num_items: I.
         num_rows: B.
     """
 
     subgraph: Subgraph
     own: npt.NDArray[np.float32]
-    num_users: int
+    num_items: int
     num_rows: int
 
     def __len__(self) -> int:
@@ -87,11 +60,11 @@ class Neighbourhood:
             device: Where the tensors go.
         """
         nodes_M = self.subgraph.nodes
-        is_item_M = nodes_M >= self.num_users
-        place_M = np.argsort(np.argsort(is_item_M, kind="stable"), kind="stable")
+        is_user_M = nodes_M >= self.num_items
+        place_M = np.argsort(np.argsort(is_user_M, kind="stable"), kind="stable")
         return Around(
-            torch.tensor(nodes_M[~is_item_M], device=device),
-            torch.tensor(nodes_M[is_item_M] - self.num_users, device=device),
+            torch.tensor(nodes_M[is_user_M] - self.num_items, device=device),
+            torch.tensor(nodes_M[~is_user_M], device=device),
             torch.tensor(place_M, device=device),
             torch.tensor(self.own, device=device),
             torch.tensor(self.subgraph.seeds, dtype=torch.int64, device=device),
@@ -108,15 +81,12 @@ class RepresentationNet(nn.Module):
     ranked by and looked up.
 
     Args:
-        graph: Of users and items, symmetric, N nodes.
-        matrix: Entries of D^-1/2 (A + I) D^-1/2 beside its diagonal, shape (E,).
-        num_users: U.
+        graph: Of items and users, symmetric, N nodes.
+        user: Table of the users' vectors, U rows.
+        item: Of the items', I rows.
         dim: K.
         num_layers: Of convolutions.
         hidden: Sizes of the hidden layers above.
-        table_lr: Learning rate of the tables' vectors.
-        seed: Of their first values.
-        vocabulary: Names of the vocabularies of users and items.
 
     Source: Kipf and Welling 2017, arXiv:1609.02907, eq. 2; Cheng et al. 2016, "Wide & deep learning
         for recommender systems", arXiv:1606.07792, eq. 3.
@@ -125,25 +95,18 @@ class RepresentationNet(nn.Module):
     def __init__(
         self,
         graph: Graph,
-        matrix: npt.NDArray[np.float32],
-        num_users: int,
+        user: TableEmbedding | MappedEmbedding,
+        item: TableEmbedding | MappedEmbedding,
         dim: int,
         *,
         num_layers: int = 2,
         hidden: Sequence[int] = (64,),
-        table_lr: float = 0.05,
-        seed: int = 0,
-        vocabulary: tuple[str, str] = ("user", "item"),
     ) -> None:
         super().__init__()
-        sizes = (num_users, graph.num_nodes - num_users)
-        self.user, self.item = (
-            TableEmbedding(MemoryTable(size, dim, scale=0.1, seed=seed + place), name, lr=table_lr)
-            for place, (size, name) in enumerate(zip(sizes, vocabulary, strict=True))
-        )
+        self.user, self.item = user, item
         self.layers = nn.ModuleList(nn.Linear(dim, dim) for _ in range(num_layers))
         self.heads = nn.ModuleList(Mlp(dim, *hidden, dim) for _ in range(2))
-        self.graph, self.matrix = graph, matrix
+        self.graph = graph
         self._tables: tuple[Tensor, Tensor] | None = None
 
     def forward(self, batch: Mapping[str, Any]) -> Tensor:
@@ -153,10 +116,11 @@ class RepresentationNet(nn.Module):
         """
         if "around" not in batch:
             users_UK, items_IK = self.tables()
-            score_B: Tensor = (users_UK[batch["user"]] * items_IK[batch["item"]]).sum(dim=1)
-            return score_B
+            users_BK, items_BK = users_UK[batch["user"].cpu()], items_IK[batch["item"].cpu()]
+            score_B: Tensor = (users_BK * items_BK).sum(dim=1)
+            return score_B.to(batch["user"].device)
         around: Around = batch["around"]
-        own_MK = torch.cat([self.user(around.users), self.item(around.items)])[around.place]
+        own_MK = torch.cat([self.item(around.items), self.user(around.users)])[around.place]
         deep_MK = self._convolved(own_MK, around.own, around.blocks)
         num_rows = len(batch["user"])
         own_SK, deep_SK = own_MK[around.seeds], deep_MK[around.seeds]
@@ -166,20 +130,29 @@ class RepresentationNet(nn.Module):
         return torch.einsum("bk,nbk->bn", user_BK, item_nBK)
 
     def tables(self) -> tuple[Tensor, Tensor]:
-        """Vectors of all users and items, (U, 2K) and (I, 2K), over the whole graph."""
+        """Vectors of all users and items, (U, 2K) and (I, 2K), over the whole graph, without grad.
+
+        Made layer by layer, a block of nodes at a time. With mapped tables they are in files, too:
+        memory is bounded, and the folder of temporary files holds 3 to 4 vectors a node meanwhile.
+        """
         if self._tables is not None:
             return self._tables
-        device = next(self.parameters()).device
-        own_NK = torch.cat([self.user.values, self.item.values]).to(device)
-        whole = Adjacency.of(self.graph, self.matrix).to(device)
-        own_N = torch.tensor(1.0 / (self.graph.degree() + 1.0), dtype=torch.float32, device=device)
-        deep_NK = self._convolved(own_NK, own_N, (whole,) * len(self.layers))
-        num_users = len(self.user.values)
-        tables = (
-            self._headed(own_NK[:num_users], deep_NK[:num_users], 0),
-            self._headed(own_NK[num_users:], deep_NK[num_users:], 1),
-        )
-        if not self.training and not torch.is_grad_enabled():
+        with torch.no_grad():
+            read: Callable[[npt.NDArray[np.int64]], Tensor] = self._own
+            for layer in self.layers:
+                deep_NK = self._space(layer.out_features)
+                for nodes_R in self._blocks():
+                    mixed_RK = self._mixed(nodes_R, read)
+                    deep_NK[nodes_R[0] : nodes_R[-1] + 1] = layer(mixed_RK).relu().cpu()
+                read = self._reader(deep_NK)
+            whole = self._space(2 * self.item.table.dim)
+            num_items = self.item.table.num_rows
+            for nodes_R in self._blocks():
+                side = int(nodes_R[0] < num_items)
+                found_RK = self._headed(self._own(nodes_R), read(nodes_R), side)
+                whole[nodes_R[0] : nodes_R[-1] + 1] = found_RK.cpu()
+        tables = whole[num_items:], whole[:num_items]
+        if not self.training:
             self._tables = tables
         return tables
 
@@ -197,3 +170,60 @@ class RepresentationNet(nn.Module):
 
     def _headed(self, own_SK: Tensor, deep_SK: Tensor, side: int) -> Tensor:
         return torch.cat([own_SK, self.heads[side](deep_SK)], dim=1)
+
+    # -- the whole graph by blocks -------------------------------------------------------------
+
+    def _blocks(self) -> Iterator[npt.NDArray[np.int64]]:
+        """All nodes in order; none of the blocks has both kinds, or many more edges than others."""
+        num_items, start = self.item.table.num_rows, 0
+        while start < self.graph.num_nodes:
+            most = self.graph.indptr[start] + _BLOCK_EDGES
+            stop = int(np.searchsorted(self.graph.indptr, most, side="right")) - 1
+            stop = min(max(stop, start + 1), start + _BLOCK_NODES, self.graph.num_nodes)
+            stop = num_items if start < num_items < stop else stop
+            yield np.arange(start, stop)
+            start = stop
+
+    def _mixed(
+        self, nodes_R: npt.NDArray[np.int64], read: Callable[[npt.NDArray[np.int64]], Tensor]
+    ) -> Tensor:
+        """Rows of the product of the matrix and the vectors of all nodes, (R, K)."""
+        starts = self.graph.indptr[nodes_R[0] : nodes_R[-1] + 2]
+        ends_E = self.graph.indices[starts[0] : starts[-1]]
+        seen, place = np.unique(np.concatenate([nodes_R, ends_E]), return_inverse=True)
+        root = (self.graph.degree(seen) + 1.0) ** -0.5
+        own, end_E = place[: len(nodes_R)], place[len(nodes_R) :]
+        value_E = root[np.repeat(own, np.diff(starts))] * root[end_E]
+        x_MK = read(seen)
+        device = x_MK.device
+        summed_RK = nn.functional.embedding_bag(
+            torch.tensor(end_E, device=device),
+            x_MK,
+            torch.tensor(starts[:-1] - starts[0], device=device),
+            mode="sum",
+            per_sample_weights=torch.tensor(value_E, dtype=torch.float32, device=device),
+        )
+        own_R = torch.tensor(root[own] ** 2, dtype=torch.float32, device=device)
+        return own_R[:, None] * x_MK[torch.tensor(own, device=device)] + summed_RK
+
+    def _own(self, nodes_M: npt.NDArray[np.int64]) -> Tensor:
+        """Vectors of the tables, of nodes in ascending order, (M, K)."""
+        num_items = self.item.table.num_rows
+        cut = int(np.searchsorted(nodes_M, num_items))
+        items, users = torch.tensor(nodes_M[:cut]), torch.tensor(nodes_M[cut:] - num_items)
+        return torch.cat([self.item(items), self.user(users)]).to(self._device())
+
+    def _reader(self, vectors_NK: Tensor) -> Callable[[npt.NDArray[np.int64]], Tensor]:
+        device = self._device()
+        return lambda nodes_M: vectors_NK[torch.tensor(nodes_M)].to(device)
+
+    def _device(self) -> torch.device:
+        return next(self.heads.parameters()).device
+
+    def _space(self, width: int) -> Tensor:
+        """Room for a vector of each node; in a file without a name where the tables are mapped."""
+        shape = (self.graph.num_nodes, width)
+        if not isinstance(self.item, MappedEmbedding):
+            return torch.empty(shape)
+        with tempfile.TemporaryFile() as file:
+            return torch.from_numpy(np.memmap(file, np.float32, "w+", shape=shape))

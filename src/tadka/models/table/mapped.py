@@ -124,6 +124,11 @@ class MappedTable:
         """Number of rows, row 0 included."""
         return self._manifest.num_rows
 
+    @property
+    def num_pushes(self) -> int:
+        """Steps that were ever made."""
+        return self._manifest.num_pushes
+
     def pull(self, rows_N: npt.ArrayLike) -> Vectors:
         """See `Table.pull`."""
         rows = checked_rows(rows_N, self.num_rows)
@@ -191,18 +196,20 @@ class MappedTable:
         """Makes durable what was pushed and grown. See `Table.save`.
 
         Args:
-            folder: Also leaves the table there, by links to its files where the file system can.
+            folder: Also leaves the table there, by links to its files where the file system can;
+                a table that was opened read-only, there alone.
 
         Raises:
-            ConfigError: The table was opened read-only.
+            ConfigError: The table was opened read-only, and no folder is given.
             DataError: It cannot be written.
         """
-        self._check_writable()
-        for number in sorted(self._changed):
-            self._segments[number].file.flush()
-        self._manifest.write(self.folder)
-        self._changed = set()
-        self._version += 1
+        if not self._is_read_only or folder is None:
+            self._check_writable()
+            for number in sorted(self._changed):
+                self._segments[number].file.flush()
+            self._manifest.write(self.folder)
+            self._changed = set()
+            self._version += 1
         target = self.folder if folder is None else Path(folder).absolute()
         if target != self.folder:
             self._link(target)
