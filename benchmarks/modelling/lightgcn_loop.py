@@ -42,7 +42,7 @@ def lightgcn(directory: str) -> dict[str, Any]:
         negative = rng.integers(0, num_items, len(data.user))
         for place, pair in enumerate(zip(data.user.tolist(), negative.tolist(), strict=True)):
             while pair in taken:
-                pair = (pair[0], int(rng.integers(0, num_items)))  # noqa: PLW2901
+                pair = (pair[0], int(rng.integers(0, num_items)))
             negative[place] = pair[1]
         start_s = time.perf_counter()
         order = rng.permutation(len(data.user))

@@ -83,16 +83,15 @@ def _pairwise(model: str, directory: str, name: str, more: dict[str, Any]) -> di
 def _fit(
     model: str, directory: str, columns: dict[str, np.ndarray], config: dict[str, Any]
 ) -> dict[str, Any]:
+    import scipy.sparse as sp
     from recbole.config import Config
     from recbole.data import create_dataset, data_preparation
     from recbole.utils import get_model, get_trainer, init_seed
 
-    import scipy.sparse as sp
-
     logging.disable(logging.WARNING)
     os.chdir(directory)  # it writes logs where it stands
     if not hasattr(sp.dok_matrix, "_update"):  # gone from SciPy
-        sp.dok_matrix._update = lambda matrix, entries: matrix._dict.update(entries)
+        sp.dok_matrix._update = _update  # noqa: SLF001
     folder = Path(directory, f"recbole-{model}-{os.getpid()}")
     (folder / "set").mkdir(parents=True)
     _write_atomic(folder / "set" / "set.inter", columns)
@@ -140,3 +139,8 @@ def _write_atomic(path: Path, columns: dict[str, np.ndarray]) -> None:
     header = "\t".join(f"{name}:{kinds[column.dtype.kind]}" for name, column in columns.items())
     table = np.stack([column.astype(np.int64) for column in columns.values()], axis=1)
     np.savetxt(path, table, fmt="%d", delimiter="\t", header=header, comments="")
+
+
+def _update(matrix: Any, entries: dict[tuple[int, int], float]) -> None:
+    """What `scipy.sparse.dok_matrix._update` was."""
+    matrix._dict.update(entries)  # noqa: SLF001

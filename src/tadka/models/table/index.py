@@ -20,6 +20,7 @@ import numpy as np
 import numpy.typing as npt
 
 from tadka.core.error import DataError
+from tadka.models.kernel.backend import kernels
 from tadka.models.table.text import Keys
 
 _HEAD = 1024  # words of the head: one page
@@ -116,10 +117,11 @@ class RowIndex:
             log: Key of row r at place r, at least `size` of them.
             size: Rows from here on do not count: they are not committed, or not of this view.
         """
-        rows_N = np.zeros(len(keys_N), np.int64)
+        rows_N = np.empty(len(keys_N), np.int64)
+        keys_N = np.ascontiguousarray(keys_N)
         for start in range(0, len(keys_N), _CHUNK_ROWS):
             piece = slice(start, start + _CHUNK_ROWS)
-            self._find(keys_N[piece], log, size, rows_N[piece])
+            kernels().find(keys_N[piece], self._slots, log, size, rows_N[piece])
         return rows_N
 
     def add(self, keys_N: Keys, size: int) -> tuple[Keys, npt.NDArray[np.bool_]]:
@@ -156,20 +158,6 @@ class RowIndex:
         rows_N = size - 1 + np.cumsum(is_first_N)
         self._slots[slots_N[is_first_N]] = rows_N[is_first_N]
         return rows_N[owners_N], is_first_N
-
-    def _find(self, keys_N: Keys, log: Keys, size: int, rows_N: Keys) -> None:
-        slots_N = self._home(keys_N)
-        met_N = self._slots[slots_N]
-        is_here = (log.take(met_N, mode="clip") == keys_N) & (met_N != 0) & (met_N < size)
-        rows_N[is_here] = met_N[is_here]
-        left = np.flatnonzero(~is_here & (met_N != 0))
-        last = len(self._slots) - 1
-        while left.size:
-            slots = slots_N[left] = (slots_N[left] + 1) & last
-            met = self._slots[slots]
-            is_here = (log.take(met, mode="clip") == keys_N[left]) & (met != 0) & (met < size)
-            rows_N[left[is_here]] = met[is_here]
-            left = left[~is_here & (met != 0)]
 
     def _place(self, keys_N: Keys, rows_N: _Slots) -> None:
         """Puts rows of keys that differ and are not there."""
