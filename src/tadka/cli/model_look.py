@@ -23,9 +23,10 @@ from tadka.models.define.describe import parameters_of, summaries
 from tadka.models.measure.best import best_of
 from tadka.models.train.config import StreamConfig
 from tadka.models.train.past import Comparison, find
-from tadka.registry import Lineage, ModelVersion, Registry, RunRecord
 from tadka.registry.kept import address_of
 from tadka.registry.naming import flat
+from tadka.registry.record import Lineage, ModelVersion, RunRecord
+from tadka.registry.registry import Registry
 
 models: Any = require("tadka.models")
 """The room, whose names are imported when a command uses them: most of them need extras."""
