@@ -53,7 +53,7 @@ def lastfm_gain(bpr: Any, lightgcn: Any) -> dict[str, Any]:
 
 def cells() -> dict[str, Callable[[], dict[str, Any]]]:
     """Every cell by its name; imported late, because only a cell's own process needs torch."""
-    import quality_growth
+    import quality_growth as growth
     import quality_perception
     import quality_recommend as recommend
 
@@ -62,7 +62,8 @@ def cells() -> dict[str, Callable[[], dict[str, Any]]]:
         "u1_side": lambda: over_seeds(recommend.u1_side, "rmse"),
         "lastfm_gain": lambda: lastfm_gain(recommend.lastfm_bpr, recommend.lastfm_lightgcn),
         **quality_perception.CELLS,
-        **quality_growth.CELLS,
+        "daily": lambda: growth.daily(0),
+        "segment": lambda: growth.segments(0),
     }
 
 
