@@ -149,10 +149,13 @@ class Graph:
 
         Returns:
             int64, shape (R,) or (N,).
+
+        Raises:
+            DataError: A row is not a node.
         """
         if rows is None:
             return np.diff(self.indptr)
-        rows_R = np.asarray(rows)
+        rows_R = checked_rows(rows, self.num_nodes)
         found: Rows = self.indptr[rows_R + 1] - self.indptr[rows_R]
         return found
 
@@ -244,6 +247,24 @@ class Graph:
     def is_small(self) -> bool:
         """Whether int32 holds every node and every position of an edge."""
         return self.indices.dtype == np.int32 and self.num_edges < 2**31
+
+
+def checked_rows(rows: npt.ArrayLike, num_nodes: int) -> Rows:
+    """Rows of nodes as int64, shape (R,).
+
+    Raises:
+        DataError: They are no whole numbers, have another shape, or one is not a node.
+    """
+    rows_R = np.asarray(rows)
+    if rows_R.ndim != 1 or (rows_R.dtype.kind not in "iu" and len(rows_R)):
+        raise DataError(
+            f"Rows of nodes have shape {rows_R.shape} and type {rows_R.dtype}; they must be whole "
+            "numbers of shape (rows,)."
+        )
+    if len(rows_R) and not (0 <= rows_R.min() and rows_R.max() < num_nodes):
+        worst = rows_R.min() if rows_R.min() < 0 else rows_R.max()
+        raise DataError(f"Row {worst} is not a node; they are from 0 to {num_nodes - 1}.")
+    return rows_R.astype(np.int64, copy=False)
 
 
 def _graph(indptr: Rows, indices: Ints, weight: Floats | None, is_symmetric: bool | None) -> Graph:

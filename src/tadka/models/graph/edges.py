@@ -98,6 +98,8 @@ class EdgeSource:
         weight_E = None if self.weight is None else np.asarray(self.weight)
         if weight_E is not None and weight_E.shape != src_E.shape:
             raise DataError(f"weight has shape {weight_E.shape}; it must be {src_E.shape}.")
+        if weight_E is not None and len(weight_E) and weight_E.dtype.kind not in "iuf":
+            raise DataError(f"weight has the type {weight_E.dtype}; it must be numbers.")
         for start in range(0, len(src_E), block_rows):
             part = slice(start, start + block_rows)
             weight_B = None if weight_E is None else weight_E[part].astype(np.float32)

@@ -29,7 +29,7 @@ def read_manifest(folder: Path) -> Mapping[str, Any]:
             )
         counts = [manifest["num_nodes"], manifest["num_edges"]]
         for file in manifest["files"].values():
-            np.dtype(file["dtype"])
+            np.dtype(file["dtype"]), int(file["crc32"])
         if not {"indptr", "indices"} <= manifest["files"].keys() <= {"indptr", "indices", "weight"}:
             raise ValueError(f"it names the files {sorted(manifest['files'])}")
         if not all(isinstance(count, int) and count >= 0 for count in counts):

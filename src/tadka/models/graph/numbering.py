@@ -9,6 +9,8 @@ from typing import Any, Self
 import numpy as np
 import numpy.typing as npt
 
+from tadka.models.kernel.backend import kernels
+
 # Nodes up to which a table of 4 bytes a node in each thread finds a node's new number: ten times
 # faster than sorting. Only the pages that were touched are in memory.
 _MOST_TABLE_NODES = 1 << 28
@@ -68,14 +70,12 @@ class Numbering:
         if self._table is None:
             return self._add_sorted(nodes_K)
         table = self._table
-        unseen = nodes_K[table[nodes_K] == 0]
-        mark = np.arange(1, len(unseen) + 1, dtype=np.int32)
-        table[unseen[::-1]] = mark[::-1]  # the last write stays: that of the first occurrence
-        new = unseen[table[unseen] == mark].astype(np.int64)
-        self._parts.append(new)
-        table[new] = np.arange(self.num_nodes + 1, self.num_nodes + len(new) + 1, dtype=np.int32)
-        self.num_nodes += len(new)
-        number_K: Positions = table[nodes_K] - np.int32(1)
+        new = np.empty(len(nodes_K), np.int64)
+        number_K = np.empty(len(nodes_K), np.int32)
+        nodes_K = np.ascontiguousarray(nodes_K)
+        num_new = kernels().number(nodes_K, table, self.num_nodes, new, number_K)
+        self._parts.append(new[:num_new])
+        self.num_nodes += num_new
         return number_K
 
     def _add_sorted(self, nodes_K: npt.NDArray[np.integer[Any]]) -> Positions:

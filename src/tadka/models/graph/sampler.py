@@ -17,8 +17,9 @@ import numpy as np
 import numpy.typing as npt
 
 from tadka.core.error import ConfigError, DataError
-from tadka.models.graph.csr import Floats, Graph
+from tadka.models.graph.csr import Floats, Graph, checked_rows
 from tadka.models.graph.numbering import Numbering, Positions, Rows
+from tadka.models.kernel.backend import kernels
 
 
 @dataclass(frozen=True, eq=False)
@@ -207,8 +208,8 @@ def sample(
         ConfigError: A fanout is below 1, `rng` is missing, or `matrix` does not fit the graph.
         DataError: A seed is not a node.
     """
-    seeds_B = np.asarray(seeds, dtype=np.int64)
-    _check(graph, seeds_B, fanouts, rng, matrix)
+    _check(graph, fanouts, rng, matrix)
+    seeds_B = checked_rows(seeds, graph.num_nodes)
     with Numbering(graph.num_nodes) as numbering:
         positions_B = numbering.add(seeds_B)
         layers: list[Layer] = []
@@ -233,19 +234,14 @@ def sample(
         return Subgraph(positions_B, numbering.since(0), tuple(layers))
 
 
-def _check(
-    graph: Graph, seeds_B: Rows, fanouts: Sequence[int | None], rng: object, matrix: object
-) -> None:
+def _check(graph: Graph, fanouts: Sequence[int | None], rng: object, matrix: object) -> None:
     for fanout in fanouts:
-        if fanout is not None and fanout < 1:
-            raise ConfigError(f"Fanout {fanout} is below 1; give at least 1, or None for all.")
+        if fanout is not None and not (isinstance(fanout, int | np.integer) and fanout >= 1):
+            raise ConfigError(
+                f"Fanout {fanout} must be a whole number of at least 1, or None for all."
+            )
         if fanout is not None and rng is None:
             raise ConfigError(f"Fanout {fanout} draws neighbours; sample needs rng for that.")
-    if seeds_B.ndim != 1:
-        raise DataError(f"seeds have shape {seeds_B.shape}; they must be rows of shape (seeds,).")
-    if len(seeds_B) and not (0 <= seeds_B.min() and seeds_B.max() < graph.num_nodes):
-        worst = seeds_B.min() if seeds_B.min() < 0 else seeds_B.max()
-        raise DataError(f"Seed {worst} is not a node; they are from 0 to {graph.num_nodes - 1}.")
     if isinstance(matrix, str) and matrix not in {"mean", "symmetric"}:
         raise ConfigError(f"matrix is {matrix!r}; it must be 'mean', 'symmetric' or an array.")
     if isinstance(matrix, str) and matrix == "symmetric" and graph.weight is not None:
@@ -305,11 +301,9 @@ def _floyd(rng: np.random.Generator, num_draws: int, degree_F: Rows) -> Rows:
 
     Source: Bentley and Floyd 1987, "A sample of brilliance", algorithm F2.
     """
-    last_KF = degree_F - num_draws + np.arange(num_draws)[:, None]
-    drawn_KF = (rng.random(last_KF.shape) * (last_KF + 1)).astype(np.int64)
-    for draw in range(1, num_draws):
-        is_taken_F = (drawn_KF[:draw] == drawn_KF[draw]).any(axis=0)
-        np.copyto(drawn_KF[draw], last_KF[draw], where=is_taken_F)
+    drawn_KF = np.empty((num_draws, len(degree_F)), np.int64)
+    unit_KF = rng.random(drawn_KF.shape)
+    kernels().floyd(unit_KF, np.ascontiguousarray(degree_F, np.int64), drawn_KF)
     return drawn_KF
 
 

@@ -3,6 +3,7 @@
 import difflib
 import functools
 import inspect
+import math
 import re
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, TypeVar
@@ -163,6 +164,8 @@ def _read_sum(text: str) -> dict[str, float]:
                 "'0.7*bce + 0.3*focal'."
             )
         get(found[2])
+        if found[2] == "mixed" or not math.isfinite(share):
+            raise ConfigError(f"The loss {text!r} cannot have the term {term.strip()!r}.")
         if found[2] in weights:
             raise ConfigError(f"The loss {text!r} names {found[2]!r} twice.")
         weights[found[2]] = share

@@ -28,16 +28,21 @@ def check_same(scores: Tensor, others: Tensor, what: str) -> None:
 
 
 def check_rows(scores: Tensor, labels: Tensor) -> None:
-    """Refuses scores that are not (B, C) beside labels (B,).
+    """Refuses scores that are not (B, C) beside labels (B,) in [0, C).
 
     Raises:
-        DataError: The shapes do not fit.
+        DataError: The shapes do not fit, or a label is no class.
     """
     if scores.ndim != 2 or labels.ndim != 1 or len(scores) != len(labels):
         raise DataError(
             f"Scores have the shape {tuple(scores.shape)}, labels {tuple(labels.shape)}; "
             "expected are (rows, classes) and (rows,)."
         )
+    if not labels.is_cuda and len(labels):  # a GPU would have to be waited for
+        least, most = labels.min(), labels.max()
+        if least < 0 or most >= scores.shape[1]:
+            wrong = int(least if least < 0 else most)
+            raise DataError(f"Label {wrong} is no class; classes are 0 to {scores.shape[1] - 1}.")
 
 
 def mean(losses: Tensor, weight: Tensor | None) -> Tensor:

@@ -98,10 +98,15 @@ def log_q(items: npt.ArrayLike, share: Array, num: int = 1) -> npt.NDArray[np.fl
         The shape of `items`. An item that is never drawn counts as one of the smallest share, so
         that the correction stays finite.
 
+    Raises:
+        DataError: Every share is 0.
+
     Source: Bengio and Senecal 2008 (importance sampling of a softmax); Yi et al. 2019, "Sampling-
         bias-corrected neural modeling for large corpus item recommendations".
     """
     share_I = np.asarray(share, dtype=np.float64)
+    if not share_I.sum() > 0:
+        raise DataError("Every share is 0, so no item is ever drawn.")
     smallest = share_I[share_I > 0].min()
     expected = num * np.maximum(share_I[np.asarray(items)], smallest)
     return np.asarray(np.log(expected), dtype=np.float32)
@@ -157,8 +162,7 @@ def draw(
         return _uniform(rng, num_items, user_N, seen, first_item).reshape(len(user_B), num)
     if share is None:
         share = popularity(num_items, seen_indices, power, first_item=first_item)
-    if len(share) != num_items:
-        raise DataError(f"There are {len(share):,} shares for {num_items:,} items.")
+    _check_share(share, num_items, first_item)
     cumulative_I = np.cumsum(share)
     cumulative_I /= cumulative_I[-1]  # rounding must not leave a gap below 1
 
@@ -198,6 +202,17 @@ def _uniform(
     return item_N
 
 
+def _check_share(share: Array, num_items: int, first_item: int) -> None:
+    if len(share) != num_items:
+        raise DataError(f"There are {len(share):,} shares for {num_items:,} items.")
+    is_fine = np.isfinite(share).all() and share.min() >= 0 and share[first_item:].sum() > 0
+    if not is_fine or share[:first_item].any():
+        raise DataError(
+            f"Shares must be at least 0, some item's above 0, and those of the first {first_item} "
+            "rows, which are no items, 0."
+        )
+
+
 def draw_distinct(
     rng: np.random.Generator,
     num_items: int,
@@ -226,6 +241,8 @@ def draw_distinct(
     """
     user_B = np.asarray(users, dtype=np.int64).ravel()
     check_range(user_B, len(seen[0]) - 1, "User")
+    if share is not None:
+        _check_share(share, num_items, first_item)
     positions, drawn = [np.empty(0, dtype=np.int64)], [np.empty(0, dtype=np.int64)]
     for position, user in enumerate(user_B):
         is_free_I = np.ones(num_items, dtype=bool) if share is None else share > 0

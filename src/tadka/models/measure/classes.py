@@ -47,7 +47,10 @@ def macro_f1(labels: npt.ArrayLike, predicted: npt.ArrayLike) -> float:
         `f1_score(average="macro")` does.
     """
     label_B, class_B = _checked(labels, predicted)
-    size = int(max(label_B.max(), class_B.max())) + 1
+    # numbered anew: classes may be large numbers, such as ids
+    _, codes = np.unique(np.concatenate([label_B, class_B]), return_inverse=True)
+    label_B, class_B = codes[: len(label_B)], codes[len(label_B) :]
+    size = int(codes.max()) + 1
     num_labels_C = np.bincount(label_B, minlength=size)
     num_classes_C = np.bincount(class_B, minlength=size)
     num_right_C = np.bincount(label_B[label_B == class_B], minlength=size)
@@ -65,7 +68,12 @@ def _checked(labels: npt.ArrayLike, predicted: npt.ArrayLike) -> tuple[IntArray,
         )
     if not len(label_B):
         raise DataError("There are no rows to judge predictions by.")
+    for array in (label_B, given):
+        if array.dtype.kind not in "biuf":
+            raise DataError(f"Classes are of type {array.dtype}; they must be numbers.")
     if given.ndim == 2:
+        if not given.shape[1]:
+            raise DataError("There are scores of no class.")
         is_bad_B = np.isnan(given).any(axis=1)
         if is_bad_B.any():
             raise DataError(

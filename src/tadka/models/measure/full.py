@@ -80,7 +80,7 @@ def full_ranking(
         raise DataError(f"Train has {len(train[0]) - 1:,} users, the model {len(user_vectors):,}.")
     num_positives_Q = lengths(test)
     tested = tested_users(num_positives_Q)
-    score, num_items = _scorer(item_vectors)
+    score, num_items = _scorer(user_vectors, item_vectors)
     listed = np.empty((len(tested), largest), dtype=np.int64)
     done = 0
     while done < len(tested):
@@ -89,6 +89,8 @@ def full_ranking(
         row_B = row_Q[tested[done : done + size]]
         score_BI = _scores(score, user_vectors[row_B], num_items)
         num_items = score_BI.shape[1]
+        if num_items <= first_item:
+            raise DataError(f"The model scores no item: {num_items} rows, all of them none.")
         _mask(score_BI, train, row_B, first_item)
         listed[done : done + size] = best(score_BI, largest)
         done += size
@@ -182,12 +184,25 @@ def summary(
     return measured
 
 
-def _scorer(item_vectors: npt.NDArray[Any] | Score) -> tuple[Score, int | None]:
-    """The score function, and the number of items where vectors tell it."""
+def _scorer(
+    user_vectors: npt.NDArray[Any], item_vectors: npt.NDArray[Any] | Score
+) -> tuple[Score, int | None]:
+    """The score function, and the number of items where vectors tell it.
+
+    Raises:
+        DataError: Vectors of users and items do not fit, or there is no item.
+    """
     if callable(item_vectors):
         given = item_vectors
         return lambda user_BD: np.array(given(user_BD)), None  # a copy: masking writes
     item_DI = np.asarray(item_vectors).T
+    if item_DI.ndim != 2 or user_vectors.ndim != 2 or user_vectors.shape[1] != len(item_DI):
+        raise DataError(
+            f"Vectors of users have the shape {user_vectors.shape}, those of items "
+            f"{item_DI.T.shape}; both must have the same dimension."
+        )
+    if not item_DI.shape[1]:
+        raise DataError("The model scores no item.")
     return lambda user_BD: user_BD @ item_DI, item_DI.shape[1]
 
 

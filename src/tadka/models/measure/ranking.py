@@ -7,7 +7,7 @@ import numpy as np
 import numpy.typing as npt
 
 from tadka.core.error import ConfigError, DataError
-from tadka.models.loss.pairs import Csr, IntArray, items_of
+from tadka.models.loss.pairs import Csr, IntArray, check_range, items_of
 
 Array = npt.NDArray[np.float64]
 BoolArray = npt.NDArray[np.bool_]
@@ -31,7 +31,7 @@ def top_k(
 
     Raises:
         ConfigError: `k` is below 1.
-        DataError: A score is NaN, or `mask` does not have U rows.
+        DataError: A score is NaN, or `mask` does not have U rows or has another item.
     """
     score_UI = np.array(scores, ndmin=2)  # a copy: masking writes
     if mask is not None and len(mask[0]) != len(score_UI) + 1:
@@ -41,6 +41,7 @@ def top_k(
         score_UI = score_UI.astype(wide)
     if mask is not None:
         user_E, item_E = items_of(mask, np.arange(len(score_UI)))
+        check_range(item_E, score_UI.shape[1], "Item")
         score_UI[user_E, item_E] = -np.inf
     score_UI[:, :first_item] = -np.inf
     return best(score_UI, k)

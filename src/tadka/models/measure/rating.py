@@ -86,7 +86,10 @@ def checked(
     given = {"label": labels, "score": scores}
     if weights is not None:
         given["weight"] = weights
-    arrays = {name: np.asarray(values, dtype=np.float64) for name, values in given.items()}
+    try:
+        arrays = {name: np.asarray(values, dtype=np.float64) for name, values in given.items()}
+    except (ValueError, TypeError) as error:
+        raise DataError(f"Labels and scores must be numbers: {error}.") from error
     shapes = {name: array.shape for name, array in arrays.items()}
     if len(set(shapes.values())) > 1 or arrays["label"].ndim != 1:
         listed = ", ".join(f"{name}s {shape}" for name, shape in shapes.items())

@@ -282,6 +282,7 @@ def test_a_damaged_parquet_file_is_named(tmp_path: Path) -> None:
     [
         (([0, 1], [1]), {}, r"edges have shapes \(2,\), \(1,\)"),
         (([0.5], [1.0]), {}, "must be whole numbers"),
+        (([0], [1]), {"weight": ["a"]}, "weight has the type <U1; it must be numbers"),
         (([0], [1]), {"weight": [1.0, 2.0]}, r"weight has shape \(2,\); it must be \(1,\)"),
         (([0], [1], [2]), {}, "must be two arrays"),
         (([-1], [1]), {}, "array of edges has the node -1"),
@@ -350,6 +351,7 @@ def test_damage_is_found_and_named(name: str, tmp_path: Path) -> None:
         ({"num_nodes": -4}, "graph.json' is damaged"),
         ({"files": {}}, "graph.json' is damaged"),
         ({"files": {"indptr": 1}}, "graph.json' is damaged"),
+        ({"files": {"indptr": {"dtype": "<i8"}, "indices": {"dtype": "<i4"}}}, "is damaged"),
     ],
 )
 def test_a_damaged_manifest_is_named(change: Any, message: str, tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from tadka.core.error import DataError, NotFound
 from tadka.models.graph.build import graph_of
 from tadka.models.graph.csr import Graph, bipartite
+from tadka.models.graph.sampler import sample
 
 # 0 - 1, 0 - 2, 3 alone
 SMALL = graph_of([0, 0], [2, 1], 4, symmetric=True)
@@ -157,3 +158,15 @@ def test_bipartite_refuses_rows_out_of_range(
 ) -> None:
     with pytest.raises(DataError, match=message):
         bipartite(users, items, 3, 2)
+
+
+@pytest.mark.parametrize("rows", [[-1], [2], [0.5], [True], [[0]]])
+def test_degrees_of_what_is_no_row_are_refused(rows: Any) -> None:
+    graph = Graph(np.array([0, 1, 1]), np.array([1], np.int32))
+
+    assert [0, 1] == graph.degree([1, 0]).tolist()
+    assert [] == graph.degree([]).tolist()
+    with pytest.raises(DataError, match=r"not a node|must be whole numbers"):
+        graph.degree(rows)
+    with pytest.raises(DataError, match=r"not a node|must be whole numbers"):
+        sample(graph, rows, [None])

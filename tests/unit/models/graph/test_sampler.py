@@ -228,11 +228,11 @@ def test_a_column_that_was_cut_is_refused() -> None:
 @pytest.mark.parametrize(
     ("arguments", "options", "error", "message"),
     [
-        (([0], [0]), {}, ConfigError, "Fanout 0 is below 1"),
+        (([0], [0]), {}, ConfigError, "Fanout 0 must be a whole number"),
         (([0], [2]), {"rng": None}, ConfigError, "sample needs rng"),
-        (([30], [2]), {}, DataError, "Seed 30 is not a node; they are from 0 to 29"),
-        (([-1], [2]), {}, DataError, "Seed -1"),
-        (([[0]], [2]), {}, DataError, r"seeds have shape \(1, 1\)"),
+        (([30], [2]), {}, DataError, "Row 30 is not a node; they are from 0 to 29"),
+        (([-1], [2]), {}, DataError, "Row -1"),
+        (([[0]], [2]), {}, DataError, r"Rows of nodes have shape \(1, 1\)"),
         (([0], [2]), {"matrix": "sum"}, ConfigError, "matrix is 'sum'; it must be"),
         (([0], [2]), {"matrix": np.ones(3)}, ConfigError, r"matrix has shape \(3,\)"),
     ],

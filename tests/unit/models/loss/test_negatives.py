@@ -146,3 +146,19 @@ def test_bad_arguments_are_refused() -> None:
         draw(rng, 40, [0], *seen, num=-1)
     with pytest.raises(ConfigError, match="power of popularity is -1"):
         popularity(40, [1], -1)
+
+
+@pytest.mark.parametrize(
+    "share", [[0.0, 0.0, 0.0], [0.0, np.nan, 1.0], [0.5, 0.5, 0.0], [0.0, -1.0, 2.0]]
+)
+def test_shares_that_draw_no_item_are_refused(share: list[float]) -> None:
+    rng, seen = np.random.default_rng(0), to_csr([], [], 1)
+    with pytest.raises(DataError, match="Shares must be at least 0"):
+        draw(rng, 3, [0], *seen, share=np.array(share))
+    with pytest.raises(DataError, match="Shares must be at least 0"):
+        draw_distinct(rng, 3, [0], seen, 1, share=np.array(share))
+
+
+def test_log_q_needs_a_share() -> None:
+    with pytest.raises(DataError, match="Every share is 0"):
+        log_q([0], np.zeros(2))

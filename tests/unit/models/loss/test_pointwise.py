@@ -1,5 +1,6 @@
 import math
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 import torch
@@ -193,3 +194,10 @@ def test_unit_of_a_vector_of_zeros_is_zero_with_finite_gradients() -> None:
 
     assert [0, 0, 0] == result[0].tolist()
     assert torch.isfinite(gradient).all()
+
+
+@pytest.mark.parametrize("loss", [ce, arcface])
+@pytest.mark.parametrize("label", [-1, 3])
+def test_labels_that_are_no_class_are_named(loss: Any, label: int) -> None:
+    with pytest.raises(DataError, match=f"Label {label} is no class; classes are 0 to 2"):
+        loss(torch.zeros(2, 3), torch.tensor([0, label]))

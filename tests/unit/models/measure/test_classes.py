@@ -1,3 +1,5 @@
+from typing import Any
+
 import numpy as np
 import pytest
 import sklearn.metrics
@@ -51,3 +53,16 @@ def test_bad_rows_are_named(
     assert callable(metric)
     with pytest.raises(DataError, match=message):
         metric(labels, predicted)
+
+
+def test_classes_may_be_large_numbers() -> None:
+    assert macro_f1([10**12, 7, 7], [10**12, 7, 0]) == pytest.approx((1 + 2 / 3 + 0) / 3)
+
+
+@pytest.mark.parametrize(
+    ("labels", "predicted", "said"),
+    [(["a"], ["a"], "must be numbers"), ([0], np.zeros((1, 0)), "scores of no class")],
+)
+def test_what_is_no_class_is_told(labels: Any, predicted: Any, said: str) -> None:
+    with pytest.raises(DataError, match=said):
+        accuracy(labels, predicted)

@@ -197,3 +197,16 @@ def test_users_of_lastfm_are_counted_as_its_note_says(data: Path) -> None:
 
     assert (1858, 2) == (measured["num_users"], measured["num_cold"])
     assert 0 < measured["ndcg@20"] < measured["recall@20"] < measured["hit_rate@20"] < 0.5
+
+
+@pytest.mark.parametrize(
+    ("items", "said"),
+    [
+        (np.ones((4, 5)), "must have the same dimension"),
+        (np.ones((0, 2)), "scores no item"),
+        (np.ones((1, 2)), "scores no item: 1 rows"),
+    ],
+)
+def test_vectors_that_do_not_fit_are_told(items: Any, said: str) -> None:
+    with pytest.raises(DataError, match=said):
+        full_ranking(np.ones((1, 2)), items, to_csr([], [], 1), to_csr([0], [3], 1))

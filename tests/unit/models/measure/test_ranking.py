@@ -148,3 +148,8 @@ def test_coverage_counts_distinct_items() -> None:
 
     assert 3 / 10 == coverage(listed, 10, 3)
     assert 1 / 10 == coverage(listed, 10, 1)
+
+
+def test_a_mask_of_other_items_is_told() -> None:
+    with pytest.raises(DataError, match=r"Item row 9 .* must lie in \[0, 2\)"):
+        top_k([[2.0, 1.0]], 2, (np.array([0, 1]), np.array([9])))

@@ -53,3 +53,8 @@ def test_bad_rows_are_named(
 def test_a_clip_that_is_no_interval_is_refused() -> None:
     with pytest.raises(ConfigError, match=r"clip is \(5, 1\)"):
         rmse([1], [1], clip=(5, 1))
+
+
+def test_what_is_no_number_is_told() -> None:
+    with pytest.raises(DataError, match="must be numbers"):
+        rmse(["a"], [1.0])
