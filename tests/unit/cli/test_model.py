@@ -214,7 +214,7 @@ def test_a_run_goes_on_from_its_folder_only(place: Path, tmp_path: Path) -> None
     other = tadka(place, *words, "--resume", tmp_path)
 
     assert (1, 1) == (again.returncode, other.returncode)
-    assert "There is no checkpoint" in again.stderr  # it failed before the first
+    assert "out of luck" in again.stderr  # it begins anew: it failed before the first checkpoint
     assert "is that of no run" in other.stderr
 
 
