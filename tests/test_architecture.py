@@ -30,7 +30,7 @@ OWN_EXTRA = {
     "testing": {"pyarrow", "torch", "zmq"},
 }
 # In the room of models those of nets may import torch, too; all else does without.
-OF_TORCH = ("library", "loss", "net", "table", "train.torch")
+OF_TORCH = ("library", "loss", "net", "table", "train.keeper", "train.torch")
 HEAVY = {"kubernetes", "pandas", "pyspark", "ray", "sqlalchemy", "torch"}
 HOME_OF_OPTIONAL_IMPORTS = "tadka.core.extra"
 

@@ -66,14 +66,14 @@ def locate_value(name: str, noun: str, example: str) -> tuple[ModuleType, Any]:
             f"{name!r} names no {noun}; write MODULE:CLASS, such as {example} or "
             f"{example.replace(':', '.py:')}."
         )
-    module = import_module(module_name, example.replace(":", ".py:"))
+    module = user_module(module_name, example.replace(":", ".py:"))
     found: Any = module
     for part in value_name.split("."):
         found = getattr(found, part, None)
     return module, found
 
 
-def import_module(name: str, example: str) -> ModuleType:
+def user_module(name: str, example: str) -> ModuleType:
     """A user's module, imported now: that runs its code.
 
     Args:

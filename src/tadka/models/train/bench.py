@@ -10,15 +10,15 @@ from typing import Any
 from tadka.core.config import read_config
 from tadka.core.error import ConfigError, DataError, MissingExtra, Unreachable
 from tadka.core.hashing import digest
-from tadka.core.locate import import_module
+from tadka.core.locate import user_module
 from tadka.core.progress import Mode
 from tadka.models.data.prepare import prepare
 from tadka.models.define.catalog import get
 from tadka.models.train.code import code_of
 from tadka.models.train.config import Config, read
 from tadka.models.train.flow import train
-from tadka.registry import Registry
 from tadka.registry.environment import environment
+from tadka.registry.registry import Registry
 
 _OURS = ("name", "module")
 _DATA = "data"
@@ -144,7 +144,7 @@ def _configs(
             "models: {fm: {dim: 16}, lightgcn: {}}."
         )
     if section.get("module"):
-        import_module(str(section["module"]), "my_models.py")
+        user_module(str(section["module"]), "my_models.py")
     rest = {key: value for key, value in values.items() if key not in ("model", "models")}
     is_any = False
     for name in wanted:

@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 from tadka.core.config import load_config, read_config
 from tadka.core.error import ConfigError
-from tadka.core.locate import import_module
+from tadka.core.locate import user_module
 from tadka.core.resource import Resources
 from tadka.models.data.check import CheckConfig
 from tadka.models.data.config import DataConfig
@@ -125,7 +125,7 @@ def read(source: str | Path | Mapping[str, Any], overrides: Sequence[str] = ()) 
     name, module = section.pop("name"), section.pop("module", None)
     if module is not None:
         module = str(module)
-        import_module(module, "my_models.py")
+        user_module(module, "my_models.py")
         if module.endswith(".py"):  # the run is read from other working directories, too
             module = str(Path(module).resolve())
     cls = get(name)

@@ -12,7 +12,6 @@ from tadka.core.progress import Mode
 from tadka.models.data.check import check
 from tadka.models.data.data import Data
 from tadka.models.data.prepare import prepare
-from tadka.models.train import history
 from tadka.models.train.bind import bind
 from tadka.models.train.code import code_of
 from tadka.models.train.config import Config, read
@@ -26,14 +25,15 @@ from tadka.models.train.folder import (
     new_folder,
     write_fit,
 )
+from tadka.models.train.history import plain, read_history
 from tadka.models.train.loop import run_loop
 from tadka.models.train.trained import MODEL, RECORD, STATE, WEIGHTS, Trained, read_trained
-from tadka.registry import DatasetRef, Registry
 from tadka.registry.environment import environment
-from tadka.registry.registry import TrackedRun
-from tadka.stream import Report
-from tadka.stream import read as read_rows
-from tadka.stream import write as write_rows
+from tadka.registry.record import DatasetRef
+from tadka.registry.registry import Registry, TrackedRun
+from tadka.stream.flow import read as read_rows
+from tadka.stream.flow import write as write_rows
+from tadka.stream.report import Report
 
 _DATA = "data"  # prepared parts, beside the folders of runs, which share them
 
@@ -147,7 +147,7 @@ def train(
         folder,
         {
             "run": fit.run,
-            "metrics": history.plain(fit.metrics),
+            "metrics": plain(fit.metrics),
             "seconds": fit.seconds,
             "rows": done.rows_out,
             "steps": done.steps,
@@ -263,7 +263,7 @@ def _before(config: Config, start: str | Path | None, registry: Registry) -> Tra
 
 def _tell_history(tracked: TrackedRun) -> list[dict[str, float]]:
     """Every epoch's numbers, from the file that the training wrote."""
-    epochs = history.read(tracked.directory)
+    epochs = read_history(tracked.directory)
     for numbers in epochs:
         told = {name: value for name, value in numbers.items() if name != "epoch"}
         tracked.log(told, step=int(numbers["epoch"]))

@@ -18,7 +18,7 @@ from typing import Any
 
 from tadka.core.error import DataError, NotFound
 from tadka.models.train.config import Config, read
-from tadka.registry import Registry
+from tadka.registry.registry import Registry
 from tadka.storage.publish import publish_file
 
 CONFIG = "config.json"

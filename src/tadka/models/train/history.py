@@ -10,7 +10,7 @@ from tadka.storage.publish import publish_file
 _FILE = "history.jsonl"
 
 
-def append(folder: Path, epoch: int, numbers: Mapping[str, float]) -> None:
+def add_numbers(folder: Path, epoch: int, numbers: Mapping[str, float]) -> None:
     """Adds numbers of an epoch.
 
     Args:
@@ -22,19 +22,19 @@ def append(folder: Path, epoch: int, numbers: Mapping[str, float]) -> None:
         file.write(json.dumps({"epoch": epoch, **plain(numbers)}) + "\n")
 
 
-def rewrite(folder: Path, history: Sequence[Mapping[str, float]]) -> None:
+def rewrite_history(folder: Path, history: Sequence[Mapping[str, float]]) -> None:
     """Begins the file anew: a run that goes on repeats what came after its last checkpoint.
 
     Args:
         folder: Of the run.
-        history: One entry an epoch, as `read` gives them.
+        history: One entry an epoch, as `read_history` gives them.
     """
     with publish_file(str(folder / _FILE)) as file:
         for numbers in history:
             file.write((json.dumps(plain(numbers)) + "\n").encode())
 
 
-def read(folder: Path) -> list[dict[str, float]]:
+def read_history(folder: Path) -> list[dict[str, float]]:
     """Every epoch's numbers, NaN where they were not finite.
 
     Args:

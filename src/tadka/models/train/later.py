@@ -4,9 +4,10 @@ from pathlib import Path
 
 from tadka.models.train.flow import signature_of
 from tadka.models.train.trained import read_trained
-from tadka.registry import ModelVersion, Registry
-from tadka.registry import send as send_run
 from tadka.registry.kept import address_of, read_kept
+from tadka.registry.record import ModelVersion
+from tadka.registry.registry import Registry
+from tadka.registry.spool import send as send_run
 
 
 def send(folder: str | Path, tracking: str | None = None) -> tuple[str, ModelVersion | None]:

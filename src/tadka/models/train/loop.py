@@ -14,9 +14,10 @@ from tadka.models.train.config import StreamConfig
 from tadka.models.train.evaluate import metrics_of
 from tadka.models.train.run import ModelRun
 from tadka.models.train.trained import MODEL, write_trained
-from tadka.stream import Report, Stage, Train
-from tadka.stream import read as read_rows
 from tadka.stream.checkpoint import find_checkpoint
+from tadka.stream.flow import read as read_rows
+from tadka.stream.report import Report
+from tadka.stream.stage import Stage, Train
 
 
 def run_loop(

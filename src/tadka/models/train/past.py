@@ -6,8 +6,9 @@ from pathlib import Path
 from typing import Any
 
 from tadka.models.measure.best import best_of
-from tadka.registry import Registry, RunRecord
 from tadka.registry.kept import read_kept
+from tadka.registry.record import RunRecord
+from tadka.registry.registry import Registry
 
 
 @dataclass(frozen=True, kw_only=True)

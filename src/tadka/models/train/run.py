@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from tadka.models.define.model import Model
-from tadka.models.train import history
+from tadka.models.train.history import add_numbers, rewrite_history
 
 _NUM_CHECKPOINTS = 2  # the last one, and one more, should that be damaged
 
@@ -107,7 +107,7 @@ class ModelRun:
         else:
             self.history.append({"epoch": self._epoch, **numbers})
         if self.rank == 0:
-            history.append(self.folder, self._epoch, numbers)
+            add_numbers(self.folder, self._epoch, numbers)
             self._stream.log(epoch=self._epoch, **numbers)
 
     def validate(self, learnt: Any) -> dict[str, float]:
@@ -158,7 +158,7 @@ class ModelRun:
         """
         found = self._stream.restore(learnt, progress=_Progress(self), **more)
         if self.rank == 0:
-            history.rewrite(self.folder, self.history)
+            rewrite_history(self.folder, self.history)
         return found
 
 

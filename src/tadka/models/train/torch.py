@@ -46,6 +46,9 @@ class TorchModel(Model):
     """A model that is a torch network: write `net`, and `loss_of` where the loss is not of rows.
 
     Args:
+        epochs: Passes over the training rows.
+        batch_rows: Rows of a batch.
+        seed: Of the order of rows and of everything random in the model.
         lr: Learning rate at the beginning.
         weight_decay: Of the optimizer.
         optimizer: Which. `rows` is row-wise AdaGrad, one row after another in a compiled loop, for

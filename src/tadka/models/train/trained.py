@@ -18,14 +18,14 @@ import numpy as np
 from tadka.core.config import load_config
 from tadka.core.error import ConfigError, DataError, NotFound
 from tadka.core.extra import require
-from tadka.core.locate import import_module
+from tadka.core.locate import user_module
 from tadka.models.define.catalog import get
 from tadka.models.define.model import Model, Rows
 from tadka.models.define.state import State
 from tadka.models.train.run import PredictRun
 from tadka.storage.publish import publish_directory, publish_file
-from tadka.stream import Stage
 from tadka.stream.column import to_numpy
+from tadka.stream.stage import Stage
 
 MODEL, STATE, WEIGHTS, RECORD = "model", "state", "weights", "model.json"
 _KEPT = "kept."
@@ -170,7 +170,7 @@ def read_trained(folder: str | Path) -> Trained:
 
 def _make(record: Mapping[str, Any]) -> Model:
     if record["module"]:
-        import_module(record["module"], "my_models.py")
+        user_module(record["module"], "my_models.py")
     try:
         cls = get(record["name"])
     except ConfigError as error:

@@ -34,10 +34,10 @@ def stop_at_the_end(monkeypatch: pytest.MonkeyPatch) -> None:
     """All epochs are over, and the model cannot be written, once."""
 
     def fails(*_: Any) -> None:
-        monkeypatch.setattr(f"{loop.__name__}.write_trained", write_trained)
+        monkeypatch.setattr(loop, "write_trained", write_trained)
         raise RuntimeError("out of luck")
 
-    monkeypatch.setattr(f"{loop.__name__}.write_trained", fails)
+    monkeypatch.setattr(loop, "write_trained", fails)
 
 
 def stopped(folder: Path, model: dict[str, Any], **options: Any) -> tuple[Path, dict[str, Any]]:
