@@ -112,10 +112,12 @@ class Journal:
                 start += len(text)
                 try:
                     line = json.loads(text)
+                    if not isinstance(line, dict) or "kind" not in line:
+                        raise ValueError
                 except ValueError as error:
                     raise DataError(
                         f"{str(self.path)!r} is damaged before byte {start}: {text[:80]!r} is no "
-                        "JSON. Delete that line to send the others."
+                        "line of a run. Delete it to send the others."
                     ) from error
                 yield start, line
 

@@ -37,6 +37,24 @@ def metric_name(key: str) -> str:
     return _AT_THERE.sub(r"@\1", key)
 
 
+def step_number(step: object) -> int:
+    """A step as a whole number of 64 bits.
+
+    Args:
+        step: To be logged.
+
+    Raises:
+        ConfigError: It is none.
+    """
+    try:
+        number = int(step)  # type: ignore[call-overload]  # told below
+    except (TypeError, ValueError, OverflowError):
+        number = None
+    if number is None or not -(2**63) <= number < 2**63:
+        raise ConfigError(f"Step {step!r} is no step; it must be a whole number of 64 bits.")
+    return int(number)
+
+
 def metric_value(name: str, value: object) -> float:
     """A metric as a float: of a number, or of an array or tensor that holds one.
 
@@ -52,7 +70,7 @@ def metric_value(name: str, value: object) -> float:
         if isinstance(value, str):
             raise TypeError
         return float(item() if callable(item) else value)  # type: ignore[arg-type]  # told below
-    except (TypeError, ValueError, RuntimeError) as error:  # torch raises RuntimeError
+    except (TypeError, ValueError, OverflowError, RuntimeError) as error:  # the last one: torch
         raise ConfigError(
             f"Metric {name!r} is {value!r}; it needs a number. Log texts as params or artifacts."
         ) from error
@@ -94,7 +112,9 @@ def plain(value: Any) -> Any:
     Args:
         value: Anything.
     """
-    if value is None or isinstance(value, str | bool | int | float):
+    if isinstance(value, str):  # a half of a character, which no server takes, becomes '?'
+        return value.encode("utf-8", "replace").decode("utf-8")
+    if value is None or isinstance(value, bool | int | float):
         return value
     if isinstance(value, Mapping):
         return {str(key): plain(part) for key, part in value.items()}

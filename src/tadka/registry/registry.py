@@ -30,7 +30,7 @@ from tadka.registry.finding import (
 )
 from tadka.registry.journal import Journal, now_ms
 from tadka.registry.lineage import fed, made
-from tadka.registry.naming import flat, metric_key, metric_value, plain
+from tadka.registry.naming import flat, metric_key, metric_value, plain, step_number
 from tadka.registry.record import DatasetRef, Lineage, ModelVersion, RunRecord
 from tadka.registry.spool import deliver
 from tadka.registry.tracking import Tracking, equals, full_uri
@@ -39,6 +39,7 @@ _FLUSH_METRICS = 1000
 _FLUSH_S = 5.0
 _AWAY_S = 30.0  # how long a server that failed is left alone, at first
 _AWAY_MOST_S = 600.0
+_MOST_NAME_BYTES = 200
 _KINDS = {  # of MLflow's column types, by NumPy's names
     "bool": "boolean",
     "int32": "integer",
@@ -90,14 +91,16 @@ class TrackedRun:
             step: Which step or epoch.
 
         Raises:
-            ConfigError: A value is no number, a name cannot be kept, or the run is finished.
+            ConfigError: A value or the step is no number, a name cannot be kept, or the run is
+                finished.
             DataError: The run's folder cannot be written.
         """
         self._check_open()
         rows = {metric_key(name): metric_value(name, value) for name, value in metrics.items()}
+        step = step_number(step)
         self._last_ms = now_ms()
-        self._journal.append("log", time=self._last_ms, step=int(step), metrics=rows)
-        self._last_step = max(self._last_step, int(step))
+        self._journal.append("log", time=self._last_ms, step=step, metrics=rows)
+        self._last_step = max(self._last_step, step)
         self._num_waiting += len(rows)
         waited_s = time.monotonic() - self._flushed_at
         is_due = self._num_waiting >= _FLUSH_METRICS or waited_s > _FLUSH_S
@@ -229,17 +232,21 @@ class Registry:
                 another model, params or data.
             DataError: The folder cannot be written.
         """
+        if not isinstance(name, str) or not name.strip():
+            raise ConfigError(f"Model name {name!r} needs at least one letter.")
         values = {
             "uri": self.uri,
             "experiment": self.experiment,
-            "model": name,
+            "model": plain(name),
             "params": plain(dict(params or {})),
             "dataset": asdict(dataset) if dataset else None,
             "code": code,
             "environment": plain(dict(environment or {})),
             "parent": parent,
         }
-        dict(flat(values["params"]))  # names are checked before anything is written
+        names = [key for key, _ in flat(values["params"])]  # checked before anything is written
+        if twice := sorted({key for key in names if names.count(key) > 1}):
+            raise ConfigError(f"The param {twice[0]!r} is given twice. Rename one.")
         journal = Journal(directory, is_new=True)
         before = journal.begun()
         try:
@@ -417,10 +424,11 @@ class Registry:
 
 def _check_artifact(name: str) -> None:
     parts = name.split("/")
-    if "" in parts or "." in parts or ".." in parts:
+    is_long = any(len(part.encode("utf-8", "replace")) > _MOST_NAME_BYTES for part in parts)
+    if {"", ".", ".."} & set(parts) or is_long or not name.isprintable():
         raise ConfigError(
             f"Artifact name {name!r} cannot be used: it is a relative path such as 'report.html' "
-            "or 'checkpoint/manifest.json'."
+            f"or 'checkpoint/manifest.json', of at most {_MOST_NAME_BYTES} bytes a part."
         )
 
 

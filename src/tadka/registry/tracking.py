@@ -120,9 +120,10 @@ class Tracking:
                 logging.getLogger(noisy).setLevel(logging.CRITICAL)  # we raise what they log
             self._entities: Any = require("mlflow.entities", extra="mlflow")
             self._exception = require("mlflow.exceptions", extra="mlflow").MlflowException
+            self._damage: tuple[type[Exception], ...] = ()  # what MLflow lets through
             if self._file:
                 require("alembic", extra="mlflow")
-                require("sqlalchemy", extra="mlflow")
+                self._damage = (require("sqlalchemy.exc", extra="mlflow").SQLAlchemyError,)
             tracking = require("mlflow.tracking", extra="mlflow")
             self._client = self._asked(lambda: tracking.MlflowClient(uri, uri))
         self.experiments(limit=1)
@@ -431,6 +432,11 @@ class Tracking:
         while True:
             try:
                 return ask()
+            except self._damage as error:
+                raise DataError(
+                    f"Tracking database {str(self._file)!r} cannot be used: "
+                    f"{_reason(str(error))}. {_OFFLINE}."
+                ) from error
             except self._exception as error:
                 is_locked = self._file is not None and "database is locked" in str(error)
                 num_equal += "IntegrityError" in str(error)

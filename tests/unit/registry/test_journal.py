@@ -86,6 +86,10 @@ def test_what_is_no_journal_is_told(tmp_path: Path) -> None:
     (tmp_path / "tracking.jsonl").write_text("{}}\n" + json.dumps({"kind": "log"}) + "\n")
     with pytest.raises(DataError, match="damaged before byte 4"):
         send(tmp_path)
+    for line in ("[]", "5", "{}"):
+        (tmp_path / "tracking.jsonl").write_text(f"{line}\n")
+        with pytest.raises(DataError, match="is no line of a run"):
+            send(tmp_path)
     (tmp_path / "file").write_text("")
     with pytest.raises(DataError, match="cannot be written"):
         Journal(tmp_path / "file", is_new=True)

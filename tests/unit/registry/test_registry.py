@@ -299,12 +299,24 @@ def test_a_folder_goes_on_with_its_unfinished_run(registry: Registry, tmp_path: 
 def test_what_cannot_be_kept_is_told_at_once(registry: Registry, tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"param 'a\(b\)' cannot be kept"):
         begin(registry, tmp_path / "run", params={"a(b)": 1})
+    with pytest.raises(ConfigError, match=r"param 'a\.b' is given twice"):
+        begin(registry, tmp_path / "run", params={"a.b": 1, "a": {"b": 2}})
+    with pytest.raises(ConfigError, match="needs at least one letter"):
+        begin(registry, tmp_path / "run", " ")
     assert not (tmp_path / "run").exists()
     run = begin(registry, tmp_path / "run")
     with pytest.raises(ConfigError, match="Metric 'loss' is 'low'"):
         run.log({"loss": "low"})
     with pytest.raises(ConfigError, match="metric 'a@b' cannot"):
         run.log({"a@b": 1})
+    with pytest.raises(ConfigError, match="needs a number"):
+        run.log({"a": 10**400})
+    for step in (2**63, "x", math.nan, None):
+        with pytest.raises(ConfigError, match="is no step"):
+            run.log({"a": 1}, step=step)  # type: ignore[arg-type]
+    for name in ("x" * 300, "a\0b"):
+        with pytest.raises(ConfigError, match="cannot be used"):
+            run.finish(artifacts={name: tmp_path})
     with pytest.raises(NotFound, match="Artifact 'x'"):
         run.finish(artifacts={"x": tmp_path / "none"})
     with pytest.raises(ConfigError, match=r"'\.\./x' cannot be used"):
@@ -319,11 +331,12 @@ def test_what_cannot_be_kept_is_told_at_once(registry: Registry, tmp_path: Path)
 
 
 def test_long_params_are_cut_and_many_are_kept(registry: Registry, tmp_path: Path) -> None:
-    params = {"long": "x" * 7000, **{f"p{n}": n for n in range(250)}}
+    params = {"half": "\ud800", "long": "x" * 7000, **{f"p{n}": n for n in range(250)}}
     found = registry.run(finished(registry, tmp_path / "run", params=params)).params
 
     assert found["long"].endswith("... (cut, 7000 characters)")
-    assert (len(found["long"]), len(found), found["p249"]) == (6000, 251, 249)
+    assert (len(found["long"]), len(found), found["p249"]) == (6000, 252, 249)
+    assert "?" == found["half"]
 
 
 @pytest.mark.parametrize(
@@ -350,6 +363,13 @@ def test_the_variable_names_the_address(tmp_path: Path, monkeypatch: pytest.Monk
     assert Registry(offline=True).uri == f"sqlite:///{tmp_path.resolve()}/runs/registry.db"
 
 
+def test_a_database_that_was_cut_is_told(empty_database: Path, tmp_path: Path) -> None:
+    content = empty_database.read_bytes()
+    (tmp_path / "cut.db").write_bytes(content[: len(content) // 2])
+    with pytest.raises(DataError, match=r"cannot be used.*malformed"):
+        Registry(f"sqlite:///{tmp_path}/cut.db").runs()
+
+
 def test_a_file_that_is_no_database_is_told_at_once(tmp_path: Path) -> None:
     (tmp_path / "notes.db").write_text("Dear diary, this is no database")
     with pytest.raises(DataError, match="no SQLite database"):
@@ -363,7 +383,7 @@ def write_runs(uri: str, folder: Path, start: Any) -> None:
     registry = Registry(uri)
     for n in range(2):
         run = begin(registry, folder / str(n), params={"n": n})
-        for step in range(400):
+        for step in range(100):
             run.log({"a": step, "b": step, "c": step}, step=step)
         run.finish()
         assert run.is_sent
@@ -386,7 +406,7 @@ def test_two_processes_write_to_one_new_file(tmp_path: Path) -> None:
 
     assert [0, 0] == [writer.exitcode for writer in writers]
     assert len(registry.runs()) == 4
-    assert all(len(run.history("c")) == 400 for run in registry.runs())
+    assert all(len(run.history("c")) == 100 for run in registry.runs())
     assert [4, 3, 2, 1] == [version.version for version in registry.models()]
 
 
