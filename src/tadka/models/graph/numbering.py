@@ -65,15 +65,20 @@ class Numbering:
             at += len(part)
         return np.concatenate(parts) if parts else np.empty(0, np.int64)
 
-    def add(self, nodes_K: npt.NDArray[np.integer[Any]]) -> Positions:
-        """Numbers of nodes, shape (K,); those not seen before get new ones."""
+    def add(self, nodes: npt.NDArray[np.integer[Any]], at_K: Rows | None = None) -> Positions:
+        """Numbers of nodes, shape (K,); those not seen before get new ones.
+
+        Args:
+            nodes: Nodes.
+            at_K: Places of those that are asked for; None for all.
+        """
+        at_K = np.arange(len(nodes)) if at_K is None else at_K
         if self._table is None:
-            return self._add_sorted(nodes_K)
-        table = self._table
-        new = np.empty(len(nodes_K), np.int64)
-        number_K = np.empty(len(nodes_K), np.int32)
-        nodes_K = np.ascontiguousarray(nodes_K)
-        num_new = kernels().number(nodes_K, table, self.num_nodes, new, number_K)
+            return self._add_sorted(nodes[at_K])
+        new, number_K = np.empty(len(at_K), np.int64), np.empty(len(at_K), np.int32)
+        num_new = kernels().number(
+            np.ascontiguousarray(nodes), at_K, self._table, self.num_nodes, new, number_K
+        )
         self._parts.append(new[:num_new])
         self.num_nodes += num_new
         return number_K

@@ -221,7 +221,7 @@ def sample(
                 extents.append(_extent(graph, numbering.since(num_before)))
             start_F, degree_F = extents[-1]
             count_F, edge_E = _drawn(start_F, degree_F, fanout, rng, replace=replace)
-            src_E = numbering.add(graph.indices[edge_E])
+            src_E = numbering.add(graph.indices, edge_E)
             weight = _scale(matrix, degree_F, count_F)
             if weight is not None and isinstance(matrix, np.ndarray):
                 weight *= matrix[edge_E]
@@ -229,7 +229,8 @@ def sample(
                 extents.append(_extent(graph, numbering.since(num_dst)))  # the next hop's, too
                 root_N = np.sqrt(np.concatenate([degree for _, degree in extents]))
                 weight /= root_N.astype(np.float32)[src_E]
-            dst_E = np.repeat(np.arange(num_before, num_dst, dtype=np.int32), count_F)
+            dst_E = np.empty(len(src_E), np.int32)
+            kernels().owners(num_before, np.asarray(count_F, np.int64), dst_E)
             layers.append(Layer(src_E, dst_E, weight, numbering.num_nodes, num_dst))
         return Subgraph(positions_B, numbering.since(0), tuple(layers))
 
@@ -254,8 +255,8 @@ def _check(graph: Graph, fanouts: Sequence[int | None], rng: object, matrix: obj
 
 
 def _extent(graph: Graph, rows_F: Rows) -> tuple[Rows, Rows]:
-    start_F = graph.indptr[rows_F]
-    return start_F, graph.indptr[rows_F + 1] - start_F
+    start_F = np.asarray(graph.indptr[rows_F], np.int64)
+    return start_F, np.asarray(graph.indptr[rows_F + 1], np.int64) - start_F
 
 
 def _drawn(
@@ -274,37 +275,22 @@ def _drawn(
         offset_KF = _offsets(rng, (fanout, int(has_edges_F.sum())), degree_F[has_edges_F])
         return fanout * has_edges_F, (start_F[has_edges_F] + offset_KF).T.reshape(-1)
     count_F = np.minimum(degree_F, fanout)
-    edge_E = _ranges(start_F, count_F)
-    is_large_F = degree_F > fanout
-    offset_KF = _floyd(rng, fanout, degree_F[is_large_F])
-    place_F = (np.cumsum(count_F) - count_F)[is_large_F]
-    place_FK = place_F[:, None] + np.arange(fanout)
-    edge_E[place_FK] = start_F[is_large_F][:, None] + offset_KF.T
+    edge_E = np.empty(int(count_F.sum()), np.int64)
+    unit_KL = rng.random((fanout, int((degree_F > fanout).sum())))
+    kernels().pick(start_F, degree_F, unit_KL, edge_E)
     return count_F, edge_E
 
 
 def _ranges(start_F: Rows, count_F: Rows) -> Rows:
     """start, start + 1, ... of each node, one after another."""
-    shift_F = start_F - (np.cumsum(count_F) - count_F)
-    found: Rows = np.repeat(shift_F, count_F)
-    found += np.arange(len(found))
+    found: Rows = np.empty(int(count_F.sum()), np.int64)
+    kernels().ranges(np.ascontiguousarray(start_F, np.int64), np.asarray(count_F, np.int64), found)
     return found
 
 
 def _offsets(rng: np.random.Generator, shape: tuple[int, int], bound_F: Rows) -> Rows:
     """Whole numbers below `bound_F`; the bias of rounding is below bound / 2^53."""
     return (rng.random(shape) * bound_F).astype(np.int64)
-
-
-def _floyd(rng: np.random.Generator, num_draws: int, degree_F: Rows) -> Rows:
-    """`num_draws` different offsets below each degree, shape (K, F); no degree is smaller.
-
-    Source: Bentley and Floyd 1987, "A sample of brilliance", algorithm F2.
-    """
-    drawn_KF = np.empty((num_draws, len(degree_F)), np.int64)
-    unit_KF = rng.random(drawn_KF.shape)
-    kernels().floyd(unit_KF, np.ascontiguousarray(degree_F, np.int64), drawn_KF)
-    return drawn_KF
 
 
 def _scale(matrix: object, degree_F: Rows, count_F: Rows) -> Floats | None:

@@ -4,9 +4,14 @@
 Same functions, arguments and bits as reference, whose docstrings say what each does.
 """
 
-from libc.stdint cimport int64_t, uint32_t
+from libc.stdint cimport int32_t, int64_t, uint32_t
+
+ctypedef fused integer:
+    int32_t
+    int64_t
 
 cdef extern from "rows.h":
+    void td_fetch(const char* line) noexcept nogil
     int td_inside(const int64_t* rows, int64_t num_rows, int64_t num_columns,
                   const int64_t* offsets, int64_t size) noexcept nogil
     double td_bpr(float* user, float* item, float* sum_user, float* sum_item, int64_t k,
@@ -86,3 +91,72 @@ def absent(const int64_t[::1] users, const int64_t[::1] indptr, const int64_t[::
                 items[n] = -1
                 num_full += 1
     return num_full
+
+
+def number(const integer[::1] nodes, const int64_t[::1] at, int32_t[::1] table, int64_t count,
+           int64_t[::1] new, int32_t[::1] numbers):
+    cdef int64_t k, ahead, node, num_new = 0, size = table.shape[0], total = nodes.shape[0]
+    with nogil:
+        for k in range(at.shape[0]):
+            if k + 32 < at.shape[0]:  # both memories are random: fetch the node, then its number
+                ahead = at[k + 32]
+                if 0 <= ahead < total:
+                    td_fetch(<const char*>&nodes[ahead])
+                ahead = at[k + 12]
+                if 0 <= ahead < total and 0 <= nodes[ahead] < size:
+                    td_fetch(<const char*>&table[nodes[ahead]])
+            if at[k] < 0 or at[k] >= total:
+                num_new = -1
+                break
+            node = nodes[at[k]]
+            if node < 0 or node >= size:
+                num_new = -1
+                break
+            if table[node] == 0:
+                new[num_new] = node
+                num_new += 1
+                table[node] = <int32_t>(count + num_new)
+            numbers[k] = table[node] - 1
+    if num_new < 0:
+        raise IndexError("A node is out of range.")
+    return num_new
+
+
+def pick(const int64_t[::1] start, const int64_t[::1] degree, const double[:, ::1] units,
+         int64_t[::1] out):
+    cdef int64_t f, k, other, last, place, large = 0, at = 0, num = units.shape[0]
+    with nogil:
+        for f in range(start.shape[0]):
+            if degree[f] <= num:
+                for k in range(degree[f]):
+                    out[at + k] = start[f] + k
+                at += degree[f]
+                continue
+            for k in range(num):
+                last = degree[f] - num + k
+                place = start[f] + <int64_t>(units[k, large] * <double>(last + 1))
+                for other in range(k):
+                    if out[at + other] == place:
+                        place = start[f] + last
+                        break
+                out[at + k] = place
+            at += num
+            large += 1
+
+
+def ranges(const int64_t[::1] start, const int64_t[::1] count, int64_t[::1] out):
+    cdef int64_t f, k, at = 0
+    with nogil:
+        for f in range(start.shape[0]):
+            for k in range(count[f]):
+                out[at + k] = start[f] + k
+            at += count[f]
+
+
+def owners(int32_t first, const int64_t[::1] count, int32_t[::1] out):
+    cdef int64_t f, k, at = 0
+    with nogil:
+        for f in range(count.shape[0]):
+            for k in range(count[f]):
+                out[at + k] = first + <int32_t>f
+            at += count[f]

@@ -5,7 +5,8 @@ same operations on float32 in the same order. Sums over a vector are made in eig
 eighth dimension each, which are then added.
 
 Letters of shapes: N rows of a matrix, U and I those of users and items, B rows of a batch, F
-fields, K dimensions, n negatives of a row, S slots, E features of all rows of a batch.
+fields, K dimensions (or draws of a node, of which there are L that draw), n negatives of a row, S
+slots, E features of all rows of a batch.
 """
 
 import math
@@ -149,6 +150,85 @@ def find(keys: Rows, slots: npt.NDArray[np.uint32], log: Rows, size: int, rows: 
         rows[left[is_here]] = met[is_here]
         left = left[~is_here & (met != 0)]
         slot_N[left] = (slot_N[left] + 1) & last
+
+
+def number(
+    nodes: npt.NDArray[np.integer],
+    at: Rows,
+    table: npt.NDArray[np.int32],
+    count: int,
+    new: Rows,
+    numbers: npt.NDArray[np.int32],
+) -> int:
+    """Numbers of nodes in the order in which they first come.
+
+    Args:
+        nodes: Nodes, with repeats.
+        at: Places of those that are asked for, shape (N,).
+        table: Number of each node and 1 more, 0 where it has none; those of new ones are written.
+        count: Nodes that have numbers.
+        new: Where nodes go that had none, in the order of their numbers, at least N long.
+        numbers: Where the numbers go, shape (N,).
+
+    Returns:
+        How many were new.
+    """
+    asked = nodes[at]
+    unseen = asked[table[asked] == 0]
+    mark = np.arange(1, len(unseen) + 1, dtype=np.int32)
+    table[unseen[::-1]] = mark[::-1]  # the last write stays: that of the first occurrence
+    found = unseen[table[unseen] == mark]
+    new[: len(found)] = found
+    table[found] = np.arange(count + 1, count + len(found) + 1, dtype=np.int32)
+    np.subtract(table[asked], np.int32(1), out=numbers)
+    return len(found)
+
+
+def pick(start: Rows, degree: Rows, units: npt.NDArray[np.float64], out: Rows) -> None:
+    """Different edges of each node: all of them where there are at most K, else K that are drawn.
+
+    Args:
+        start: First edge of each node, shape (N,).
+        degree: How many it has, shape (N,).
+        units: Random numbers in [0, 1), shape (K, nodes with more than K edges).
+        out: Where the edges go, node by node, as long as the sum of min(degree, K).
+
+    Source: Bentley and Floyd 1987, "A sample of brilliance", algorithm F2.
+    """
+    num = len(units)
+    count_N = np.minimum(degree, num)
+    ranges(start, count_N, out)
+    is_large_N = degree > num
+    last_KL = degree[is_large_N] - num + np.arange(num)[:, None]
+    drawn_KL = (units * (last_KL + 1)).astype(np.int64)
+    for draw in range(1, num):
+        is_taken_L = (drawn_KL[:draw] == drawn_KL[draw]).any(axis=0)
+        np.copyto(drawn_KL[draw], last_KL[draw], where=is_taken_L)
+    place_L = (np.cumsum(count_N) - count_N)[is_large_N]
+    out[place_L[:, None] + np.arange(num)] = start[is_large_N][:, None] + drawn_KL.T
+
+
+def ranges(start: Rows, count: Rows, out: Rows) -> None:
+    """start, start + 1, ... of each node, one after another.
+
+    Args:
+        start: First number of each, shape (N,).
+        count: How many, shape (N,).
+        out: Where they go, as long as the sum of `count`.
+    """
+    out[...] = np.repeat(start - (np.cumsum(count) - count), count)
+    out += np.arange(len(out))
+
+
+def owners(first: int, count: Rows, out: npt.NDArray[np.int32]) -> None:
+    """The number of each node as often as `count` says.
+
+    Args:
+        first: Number of the first.
+        count: How often, shape (N,).
+        out: Where they go, as long as the sum of `count`.
+    """
+    out[...] = np.repeat(np.arange(first, first + len(count)), count)
 
 
 def _parts(values: Floats) -> list[Floats]:

@@ -171,3 +171,55 @@ def test_negatives_are_the_same_items_with_and_without_compiled_loops(
     ours = drawn()
     monkeypatch.setenv("TADKA_NATIVE", "0")
     np.testing.assert_array_equal(ours, drawn())
+
+
+@pytest.mark.parametrize("kind", [np.int32, np.int64])
+def test_both_loops_number_nodes_in_the_order_in_which_they_come(kind: type[np.integer]) -> None:
+    rng = np.random.default_rng(0)
+    nodes, at = rng.integers(0, 50, 200).astype(kind), rng.integers(0, 200, 120)
+    found = []
+    for loops in (_loops("native"), reference):
+        table, new = np.zeros(50, np.int32), np.zeros(120, np.int64)
+        numbers = np.zeros(120, np.int32)
+        table[nodes[at[3]]], count = 1, 1  # one of them has number 0 already
+        num_new = loops.number(nodes, at, table, count, new, numbers)
+        found.append((num_new, new[:num_new], table, numbers))
+    assert found[0][0] == found[1][0] > 20
+    for one, other in zip(found[0][1:], found[1][1:], strict=True):
+        np.testing.assert_array_equal(one, other)
+    _, new, _, numbers = found[0]
+    assert numbers[3] == 0
+    assert numbers[0] == 1
+    all_nodes = np.concatenate([[nodes[at[3]]], new])
+    np.testing.assert_array_equal(all_nodes[numbers], nodes[at])
+
+
+def test_a_node_out_of_range_is_refused() -> None:
+    room = np.zeros(3, np.int32), 0, np.zeros(2, np.int64), np.zeros(2, np.int32)
+    for nodes, at in (([0, 3], [0, 1]), ([0, 1], [0, 2]), ([-1, 1], [0, 1])):
+        with pytest.raises(IndexError, match="out of range"):
+            _loops("native").number(np.array(nodes), np.array(at), *room)
+
+
+def test_both_loops_pick_the_same_edges_and_none_twice() -> None:
+    rng = np.random.default_rng(0)
+    degree = rng.integers(0, 12, 40)
+    start = np.cumsum(degree) - degree
+    units = rng.random((5, int((degree > 5).sum())))
+    count = np.minimum(degree, 5)
+    edges = [np.zeros(count.sum(), np.int64) for _ in range(2)]
+    _loops("native").pick(start, degree, units, edges[0])
+    reference.pick(start, degree, units, edges[1])
+    np.testing.assert_array_equal(edges[0], edges[1])
+    assert len(np.unique(edges[0])) == len(edges[0])
+    owners = [np.zeros(count.sum(), np.int32) for _ in range(2)]
+    _loops("native").owners(7, count, owners[0])
+    reference.owners(7, count, owners[1])
+    np.testing.assert_array_equal(owners[0], owners[1])
+    of = owners[0] - 7
+    assert ((edges[0] >= start[of]) & (edges[0] < (start + degree)[of])).all()
+    everything = [np.zeros(degree.sum(), np.int64) for _ in range(2)]
+    _loops("native").ranges(start, degree, everything[0])
+    reference.ranges(start, degree, everything[1])
+    np.testing.assert_array_equal(everything[0], np.arange(degree.sum()))
+    np.testing.assert_array_equal(everything[0], everything[1])
