@@ -2,11 +2,11 @@
 
 from typing import Any
 
+import tadka.models.kernel.reference as reference
 from tadka.core.native import use_native
-from tadka.models.kernel import reference
 
 try:
-    from tadka.models.kernel import native
+    import tadka.models.kernel.native as native
 except ImportError:  # built without a compiler
     native = None  # type: ignore[assignment]
 

@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 from torch import nn
 
+import tadka.models.library.nodes as nodes
 from tadka.models.define.catalog import register
 from tadka.models.define.column import Column
 from tadka.models.define.model import Prepared, Rows
-from tadka.models.library import nodes
 from tadka.models.net.graph import GraphNet
 from tadka.models.train.torch import TorchModel
 

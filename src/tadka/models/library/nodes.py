@@ -17,7 +17,9 @@ import pyarrow as pa
 
 from tadka.core.error import DataError
 from tadka.models.define.model import Prepared
-from tadka.models.graph import Graph, Subgraph, graph_of, sample
+from tadka.models.graph.build import graph_of
+from tadka.models.graph.csr import Graph
+from tadka.models.graph.sampler import Subgraph, sample
 from tadka.models.net.graph import Nodes, adjacencies, to_nodes
 
 

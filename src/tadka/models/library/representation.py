@@ -17,7 +17,8 @@ from torch import Tensor, nn
 from tadka.core.error import ConfigError
 from tadka.models.define.catalog import register
 from tadka.models.define.model import Prepared, Rows
-from tadka.models.graph import Graph, Subgraph, sample
+from tadka.models.graph.csr import Graph
+from tadka.models.graph.sampler import Subgraph, sample
 from tadka.models.library.implicit import ImplicitModel
 from tadka.models.library.taken import GRAPH, build_taken, near_vectors
 from tadka.models.loss.catalog import get

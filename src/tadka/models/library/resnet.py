@@ -6,10 +6,10 @@ from typing import Any, Literal
 import numpy as np
 from torch import Tensor, nn
 
+import tadka.models.library.pictures as pictures
 from tadka.models.define.catalog import register
 from tadka.models.define.column import Column
 from tadka.models.define.model import Prepared, Rows
-from tadka.models.library import pictures
 from tadka.models.loss.catalog import get
 from tadka.models.net.image import ResNet
 from tadka.models.train.torch import TorchModel

@@ -14,7 +14,8 @@ import numpy.typing as npt
 from tadka.core.error import DataError
 from tadka.models.define.model import Model, Prepared
 from tadka.models.define.state import State
-from tadka.models.graph import Graph, build_graph
+from tadka.models.graph.build import build_graph
+from tadka.models.graph.csr import Graph
 from tadka.models.table.mapped import MappedTable
 from tadka.models.table.neighbour import neighbour_mean
 from tadka.models.table.table import Init

@@ -15,7 +15,9 @@ import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
-from tadka.models.graph import Adjacency, Graph, Subgraph, spmm
+from tadka.models.graph.csr import Graph
+from tadka.models.graph.propagate import Adjacency, spmm
+from tadka.models.graph.sampler import Subgraph
 from tadka.models.net.graph import adjacencies
 from tadka.models.net.groups import Mlp
 from tadka.models.net.tables import MappedEmbedding, TableEmbedding
