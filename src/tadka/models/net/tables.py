@@ -105,12 +105,11 @@ class MappedEmbedding(SparseEmbedding):
         live = folder / _LIVE
         shutil.rmtree(live, ignore_errors=True)
         if before is None:
-            table = MappedTable.create(live, num_rows, dim, scale=scale, seed=seed)
+            table = MappedTable.create(live, 0, dim, scale=scale, seed=seed)
         else:
             MappedTable.open(before, read_only=True).save(live)
             table = MappedTable.open(live)
-            table.grow(num_rows, init)
-            table.save()
+        table.grow(num_rows, init)  # not saved: what no manifest names is written to in place
         return cls(table, vocabulary, lr=lr, folder=folder)
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:  # noqa: ARG002
