@@ -45,7 +45,7 @@ def test_parameters_come_with_their_defaults_and_docs() -> None:
 
     assert ("dim", "int", 4) == (found[0].name, found[0].kind, found[0].default)
     by_name = {one.name: one for one in found}
-    assert "adam | adamw | adagrad | sgd" == by_name["optimizer"].kind
+    assert "adam | adamw | adagrad | sgd | rows" == by_name["optimizer"].kind
     assert by_name["patience"].told.startswith("Epochs without")
     assert by_name["patience"].told.endswith("keeps the last.")  # over several lines
     names = [one.name for one in found]
