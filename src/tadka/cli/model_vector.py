@@ -1,4 +1,4 @@
-"""`tadka model`, of vectors: how far they moved, out into files, and what lies near what."""
+"""`tadka model`, outwards: how far vectors moved, into files, what lies near what, to serving."""
 
 from dataclasses import asdict
 from enum import StrEnum
@@ -89,6 +89,29 @@ def vectors(
         return
     told = ", ".join(f"{count:,} of {name}" for name, count in done.num_vectors.items())
     typer.echo(f"{told}: {format_bytes(done.num_bytes)} in {done.folder} ({done.seconds:.1f} s)")
+
+
+@app.command(
+    "export",
+    epilog="""\b
+    Examples:
+      tadka model export fm@champion models/ctr
+      tadka serve models/ctr/model""",
+)
+def export(
+    run: RUN,
+    out: Annotated[Path, typer.Argument(metavar="OUT", help="Folder to make.", show_default=False)],
+    *,
+    tracking: TRACKING = None,
+    as_json: JSON = False,
+) -> None:
+    """Write a linear model, factorization machine or trees for live traffic (tadka serve)."""
+    made = models.export(models.load(run, tracking=tracking), out)
+    folder = out.absolute() / "model"
+    if as_json:
+        echo_json({"kind": made.kind, "folder": str(folder)})
+        return
+    typer.echo(f"A model of kind {made.kind!r} in {folder}. Serve it: tadka serve {folder}")
 
 
 @app.command(

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from tadka.models.grow.fresh import fold_in
     from tadka.models.loss.catalog import register_loss
     from tadka.models.measure.full import full_ranking
+    from tadka.models.serving import export
     from tadka.models.table.vocabulary import Vocabulary
     from tadka.models.train.bench import Trial, bench
     from tadka.models.train.config import Config
@@ -52,6 +53,7 @@ else:
             "grow.fresh": ["fold_in"],
             "loss.catalog": ["register_loss"],
             "measure.full": ["full_ranking"],
+            "serving": ["export"],
             "table.vocabulary": ["Vocabulary"],
             "train.bench": ["Trial", "bench"],
             "train.config": ["Config"],
@@ -88,6 +90,7 @@ __all__ = [
     "compare",
     "drift",
     "evaluate",
+    "export",
     "export_vectors",
     "fold_in",
     "full_ranking",

@@ -3,6 +3,8 @@ from pathlib import Path
 
 import pytest
 
+from tadka.scoring.record import read_record
+from tests import models
 from tests.unit.cli.test_model import tadka, told
 from tests.unit.models.vectors import fit, pairs
 
@@ -80,3 +82,16 @@ def test_unknown_keys_are_named(runs: tuple[Path, Path], tmp_path: Path) -> None
 
     assert 1 == done.returncode
     assert "There are no vectors of 'nothing'" in done.stderr
+
+
+def test_a_model_is_exported_for_serving(tmp_path: Path) -> None:
+    run = models.fit(tmp_path / "run", {"name": "logistic"}).folder
+
+    done = tadka(tmp_path, "export", run, "out")
+    again = tadka(tmp_path, "export", run, "out")
+
+    assert 0 == done.returncode, done.stderr
+    assert f"tadka serve {tmp_path / 'out' / 'model'}" in done.stdout.replace("\n", "")
+    assert "linear" == read_record(tmp_path / "out" / "model")["kind"]
+    assert 1 == again.returncode
+    assert "exists" in again.stderr

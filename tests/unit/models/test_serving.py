@@ -11,8 +11,7 @@ import pyarrow as pa
 import pytest
 
 from tadka.core.error import ConfigError, DataError
-from tadka.models import train
-from tadka.models.export import export
+from tadka.models import export, train
 from tadka.scoring import load
 from tests import models
 
