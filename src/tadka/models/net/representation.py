@@ -142,7 +142,7 @@ class RepresentationNet(nn.Module):
         with torch.no_grad():
             read: Callable[[npt.NDArray[np.int64]], Tensor] = self._own
             for layer in self.layers:
-                deep_NK = self._space(layer.out_features)
+                deep_NK = self._space(layer.get_parameter("weight").shape[0])
                 for nodes_R in self._blocks():
                     mixed_RK = self._mixed(nodes_R, read)
                     deep_NK[nodes_R[0] : nodes_R[-1] + 1] = layer(mixed_RK).relu().cpu()
