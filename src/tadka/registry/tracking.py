@@ -35,6 +35,8 @@ _SETTINGS = {
 _MOST_METRICS = 1000  # a request, of MLflow
 _MOST_TAGS = 100  # the same for params
 _MOST_DIGEST = 36  # characters of a dataset's digest
+# Else the page of MLflow opens on traces of language models.
+_KIND = {"mlflow.experimentKind": "custom_model_development"}
 _MOST_TAG_LETTERS = 8000
 _LOCKED_S = 30.0  # how long another writer of the same SQLite file is waited for
 _MOST_EQUAL = 5  # how often a row may have been made by another writer meanwhile
@@ -392,7 +394,7 @@ class Tracking:
             if found is None:
                 place = (self._file.parent / "artifacts").as_uri() if self._file else None
                 try:
-                    found = str(self._call("create_experiment", name, place))
+                    found = str(self._call("create_experiment", name, place, _KIND))
                 except ConfigError:  # another process was first
                     found = self.experiment_id(name)
                     if found is None:
