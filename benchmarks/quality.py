@@ -5,6 +5,8 @@ mean over several is told. The figures do not depend on the machine's load; the 
 are in ../shared/data or below TADKA_DATA.
 
     python quality.py --methods u1,cora_acc    some of the cells
+    python quality.py --methods daily --earlier run.log --write
+                                               and those of an earlier run, by the line it ended with
 """
 
 import argparse
@@ -113,6 +115,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Runs the cells that are asked for and prints the table."""
     parser = argparse.ArgumentParser(add_help=False)
     parser.add_argument("--cell", choices=NAMES)
+    parser.add_argument("--earlier", type=Path, action="append", default=[])
     mine, others = parser.parse_known_args(arguments)
     if mine.cell:
         run_cell(mine.cell)
@@ -129,8 +132,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     here = ["quality.py", "--cell"]
     chosen = [Cell(name, [*here, name], timeout_s=TIMEOUT_S) for name in NAMES if bench.wants(name)]
     bench.run(chosen, warm_up=False)
+    for log in mine.earlier:
+        (before,) = json.loads(log.read_text().splitlines()[-1])["raw"]["rounds"]
+        bench.results[0] = {**before, **bench.results[0]}
     for target, (cell, key, aim) in TARGETS.items():
-        if bench.wants(cell):
+        if bench.wants(cell) or cell in bench.results[0]:
             bench.target(target, bench.median(cell, key), aim)
     return bench.finish([Table("Quality", ["cell", "figure", "value"], rows_of(bench))])
 
