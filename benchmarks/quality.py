@@ -6,7 +6,7 @@ are in ../shared/data or below TADKA_DATA.
 
     python quality.py --methods u1,cora_acc    some of the cells
     python quality.py --methods daily --earlier run.log --write
-                                               and those of an earlier run, by the line it ended with
+                                               and cells of an earlier run, by its last line
 """
 
 import argparse
