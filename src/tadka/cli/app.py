@@ -32,7 +32,7 @@ _NOUNS = {
     "dataset": "Write training data by definition, and look at what was written.",
     "features": "Look at a feature class, prove it on data, write its .proto file.",
     "score": "Train, apply and look at models without a framework.",
-    "model": "Train, judge and apply models, and look at runs, versions and what made them.",
+    "model": "Train, judge and apply models, check their data, and look at runs and versions.",
     "serve": "Answer live requests. Without a command: run.",
     "task": "Build tasks whose results are kept, say why they run, and look at what is stored.",
     "new": "Write a project: tasks on made-up data, tests, settings, Dockerfile and CI workflow.",

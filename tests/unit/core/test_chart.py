@@ -124,7 +124,7 @@ def test_tick_steps_are_one_two_or_five() -> None:
 
 
 def test_a_line_of_blocks_goes_from_the_lowest_to_the_highest() -> None:
-    assert "█▄▁" == spark_line([3.0, 2.0, 1.0])
+    assert "█▅▁" == spark_line([3.0, 2.0, 1.0])
     assert "" == spark_line([])
     assert "▄▄" == spark_line([5.0, 5.0])
 

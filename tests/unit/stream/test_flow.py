@@ -256,7 +256,7 @@ def test_error_of_a_function_is_the_cause(rows: str) -> None:
     def fail(batch: Any) -> Any:
         raise KeyError("clicks")
 
-    with pytest.raises(StageError, match=r"failed: KeyError: 'clicks'$") as caught:
+    with pytest.raises(StageError, match=r"rows 0 to 49: KeyError: 'clicks'") as caught:
         (read(rows) | Stage(fail)).take()
 
     assert isinstance(caught.value.__cause__, KeyError)
