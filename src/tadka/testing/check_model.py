@@ -1,5 +1,6 @@
 """Whether a model keeps the promises that the frame makes for it."""
 
+import atexit
 import subprocess
 import sys
 import tempfile
@@ -267,9 +268,11 @@ class _Checks:
 @cache
 def _other_process() -> "subprocess.Popen[bytes]":
     """An interpreter that predicts for all checks; it ends when this process does."""
-    return subprocess.Popen(
+    other = subprocess.Popen(
         [sys.executable, "-c", _ELSEWHERE], stdin=subprocess.PIPE, stdout=subprocess.PIPE
     )
+    atexit.register(other.communicate)  # closes its input, and waits
+    return other
 
 
 class _Stop(Exception):
