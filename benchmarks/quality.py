@@ -1,8 +1,8 @@
 """Quality of the models on real data, each by the published split where there is one.
 
 Settings were chosen on parts of the training rows; docs/benchmarks.md says where that is not wholly
-so (MR, daily). Where seeds matter, the mean over several is told. The figures do not depend on the machine's load; the seconds do. The data
-are in ../shared/data or below TADKA_DATA.
+so (MR, daily). Where seeds matter, the mean over several is told. The figures do not depend on the
+machine's load; the seconds do. The data are in ../shared/data or below TADKA_DATA.
 
     python quality.py --methods u1,cora_acc    some of the cells
     python quality.py --methods daily --earlier run.log --write
