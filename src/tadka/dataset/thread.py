@@ -2,11 +2,15 @@
 
 import threading
 from collections.abc import Callable, Sequence
-from concurrent.futures import CancelledError, ThreadPoolExecutor
-from typing import TypeVar
+from concurrent.futures import CancelledError, Future, ThreadPoolExecutor, wait
+from typing import Final, TypeVar
 
 A = TypeVar("A")
 B = TypeVar("B")
+
+# A signal that arrives just before the main thread falls asleep does not wake it, so its naps are
+# short: else Ctrl-C would be heard when the thread is woken for another reason, hours later.
+NAP_S: Final = 0.5
 
 
 def in_threads(
@@ -49,7 +53,7 @@ def in_threads(
     pool = ThreadPoolExecutor(num_threads)
     try:
         futures = [pool.submit(counted, item) for item in items]
-        return [future.result() for future in futures]
+        return [_result(future) for future in futures]
     except BaseException:  # KeyboardInterrupt too: it arrives here and not in the threads
         if stop is not None:
             stop.set()
@@ -60,3 +64,9 @@ def in_threads(
             is_over = True
             changed.wait_for(lambda: in_work == 0)
         pool.shutdown(cancel_futures=True)
+
+
+def _result(future: Future[B]) -> B:
+    while not future.done():
+        wait([future], NAP_S)
+    return future.result()
