@@ -2,12 +2,11 @@
 
 import platform
 import socket
-import subprocess
 from importlib.metadata import distributions
 from pathlib import Path
 from typing import Any
 
-_GIT_SECONDS = 10
+from tadka.core.git import ask_git
 
 
 def environment(folder: str | Path = ".") -> dict[str, Any]:
@@ -52,23 +51,8 @@ def _packages() -> dict[str, str]:
 
 
 def _commit(folder: Path) -> str:
-    commit = _git(folder, "rev-parse", "HEAD")
+    commit = ask_git(folder, "rev-parse", "HEAD")
     if not commit:
         return ""
-    changes = _git(folder, "status", "--porcelain", "--untracked-files=no")
+    changes = ask_git(folder, "status", "--porcelain", "--untracked-files=no")
     return f"{commit}+changes" if changes else commit
-
-
-def _git(folder: Path, *arguments: str) -> str:
-    """What git says; nothing where there is no git or no repository."""
-    try:
-        done = subprocess.run(
-            ["git", "-C", str(folder), *arguments],
-            capture_output=True,
-            text=True,
-            check=True,
-            timeout=_GIT_SECONDS,
-        )
-    except (OSError, subprocess.SubprocessError):
-        return ""
-    return done.stdout.strip()

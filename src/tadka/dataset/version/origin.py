@@ -1,15 +1,14 @@
 """Which code, which Python and which libraries a version comes from."""
 
-import os
 import platform
-import subprocess
 from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+from tadka.core.git import ask_git
+
 _PACKAGES = ("duckdb", "pyarrow", "numpy", "pyspark", "deltalake", "pyiceberg")
 """Those whose version can change rows."""
-_TIMEOUT_S = 10.0
 
 
 def code_of(file: str | Path | None) -> dict[str, Any]:
@@ -25,13 +24,13 @@ def code_of(file: str | Path | None) -> dict[str, Any]:
     if file is None:
         return {"module": None, "commit": None, "is_dirty": None}
     path = Path(file).resolve()
-    top = _git(path.parent, "rev-parse", "--show-toplevel")
+    top = ask_git(path.parent, "rev-parse", "--show-toplevel")
     if top is None:
         return {"module": path.name, "commit": None, "is_dirty": None}
-    changes = _git(path.parent, "status", "--porcelain", "--untracked-files=normal")
+    changes = ask_git(path.parent, "status", "--porcelain", "--untracked-files=normal")
     return {
         "module": str(path.relative_to(Path(top).resolve())),
-        "commit": _git(path.parent, "rev-parse", "HEAD"),
+        "commit": ask_git(path.parent, "rev-parse", "HEAD"),
         "is_dirty": None if changes is None else bool(changes),
     }
 
@@ -49,19 +48,3 @@ def environment() -> dict[str, Any]:
         "platform": f"{platform.system()}-{platform.machine()}",
         "packages": packages,
     }
-
-
-def _git(folder: Path, *arguments: str) -> str | None:
-    """What git prints; None without git, outside of a repository, or where it takes too long."""
-    try:
-        done = subprocess.run(
-            ["git", "-C", str(folder), *arguments],
-            capture_output=True,
-            text=True,
-            check=True,
-            timeout=_TIMEOUT_S,
-            env={**os.environ, "GIT_OPTIONAL_LOCKS": "0"},  # it may not write, not even its index
-        )
-    except (OSError, subprocess.SubprocessError):
-        return None
-    return done.stdout.strip()
