@@ -43,15 +43,6 @@ class Prepared(Protocol):
         """A further table, as Arrow has it."""
 
 
-class TrainRun(Protocol):
-    """The run that `Model.train` has in its hands: see `tadka.models.train.run.ModelRun`."""
-
-    rank: int
-    world_size: int
-    epochs: Iterable[int]
-    weight: float
-
-
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Model:
     """A model: five functions over batches, of which three have a default.

@@ -17,6 +17,7 @@ from tadka.models.train.trained import MODEL, write_trained
 from tadka.stream.checkpoint import find_checkpoint
 from tadka.stream.flow import read as read_rows
 from tadka.stream.report import Report
+from tadka.stream.run import Run
 from tadka.stream.stage import Stage, Train
 
 
@@ -94,7 +95,7 @@ def _epochs_behind(folder: Path) -> int | None:
 
 def _train(
     batches: Any,
-    stream: Any,
+    stream: Run,
     *,
     model: Model,
     data: Data | None,

@@ -3,39 +3,15 @@
 import shutil
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 from tadka.models.define.model import Model
 from tadka.models.train.history import add_numbers, rewrite_history
+from tadka.stream.run import Run
 
 _NUM_CHECKPOINTS = 2  # the last one, and one more, should that be damaged
 
 Validate = Callable[[Model, Any], Mapping[str, float]]
-
-
-class StreamRun(Protocol):
-    """The stream's hold on the loop: `tadka.stream.Run`."""
-
-    rank: int
-    world_size: int
-    epochs: range
-
-    @property
-    def step(self) -> int:
-        """Optimizer steps begun."""
-
-    @property
-    def weight(self) -> float:
-        """0.0 while the batch in hand is padding."""
-
-    def log(self, **metrics: float) -> None:
-        """Numbers of this step."""
-
-    def save(self, model: Any, **more: Any) -> Path | None:
-        """Model and position."""
-
-    def restore(self, model: Any, **more: Any) -> bool:
-        """What was saved."""
 
 
 class ModelRun:
@@ -55,7 +31,7 @@ class ModelRun:
     def __init__(
         self,
         model: Model,
-        stream: StreamRun,
+        stream: Run,
         folder: Path,
         validate: Validate | None,
         start: Path | None = None,
