@@ -22,6 +22,7 @@ from tadka.models.train.grown import mean_rows
 from tadka.models.train.keeper import EpochLoss, Generators, Keeper
 from tadka.models.train.run import ModelRun, PredictRun
 from tadka.storage.publish import publish_file
+from tadka.stream.codec import num_rows
 
 _WEIGHTS = "net.pt"
 
@@ -173,7 +174,7 @@ class TorchModel(Model):
             net.train()
             for rows in batches:
                 batch = to_tensors(rows, device)
-                num_here = _num_rows(batch)
+                num_here = num_rows(batch)
                 if not num_here:
                     self._check_alone(run)
                     continue
@@ -309,10 +310,6 @@ def _to_tensor(value: Any, device: torch.device) -> Any:
         return torch.as_tensor(owned).to(device, non_blocking=True)
     # such as a subgraph, which is several arrays of other lengths
     return value.to_tensors(device) if hasattr(value, "to_tensors") else value
-
-
-def _num_rows(batch: Mapping[str, Any]) -> int:
-    return next((len(value) for value in batch.values()), 0)
 
 
 def _device() -> torch.device:

@@ -24,6 +24,7 @@ from tadka.models.define.model import Model, Rows
 from tadka.models.define.state import State
 from tadka.models.train.run import PredictRun
 from tadka.storage.publish import publish_directory, publish_file
+from tadka.stream.codec import num_rows
 from tadka.stream.column import to_numpy
 from tadka.stream.stage import Stage
 
@@ -241,7 +242,7 @@ class Predictor:
         Raises:
             DataError: They are not as many as its rows, or none.
         """
-        num_rows = _length(batch)
+        wanted = num_rows(batch)
         kept = {name: value for name, value in batch.items() if name.startswith(_KEPT)}
         own = {name: value for name, value in batch.items() if name not in kept}
         self._inbox.append(own)
@@ -249,16 +250,12 @@ class Predictor:
         if found is None:
             raise DataError(f"predict of model {self._name!r} ended before the last batch.")
         for name, value in found.items():
-            if len(value) != num_rows:
+            if len(value) != wanted:
                 raise DataError(
                     f"predict of model {self._name!r} gave {len(value)} entries of {name!r} for "
-                    f"{num_rows} rows; it must give one for each."
+                    f"{wanted} rows; it must give one for each."
                 )
         return {**found, **kept}
-
-
-def _length(rows: Rows) -> int:
-    return next((len(column) for column in rows.values()), 0)
 
 
 def _of(resources: Any) -> dict[str, Any]:
