@@ -1,7 +1,5 @@
 """A model's state, made of its training rows: vocabularies, and what `Model.prepare` gives."""
 
-import os
-import shutil
 from pathlib import Path
 
 from tadka.core.error import DataError
@@ -9,6 +7,7 @@ from tadka.models.data.data import Data
 from tadka.models.define.model import Model
 from tadka.models.define.state import State
 from tadka.models.train.grown import grown_pairs
+from tadka.storage.publish import publish_directory
 
 
 def bind(model: Model, data: Data, folder: Path, before: State | None) -> Model:
@@ -25,12 +24,8 @@ def bind(model: Model, data: Data, folder: Path, before: State | None) -> Model:
     """
     if folder.exists():
         return model.bound(State(folder))
-    aside = folder.with_name(f"{folder.name}.{os.getpid()}.aside")
-    try:
+    with publish_directory(folder) as aside:
         _make(model, data, aside, before)
-        aside.rename(folder)
-    finally:
-        shutil.rmtree(aside, ignore_errors=True)
     return model.bound(State(folder))
 
 
