@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -89,17 +89,7 @@ class Data:
         Args:
             by: What the rows are read for, such as `"vocabulary user"`.
         """
-        return Data(
-            parts=self.parts,
-            counts=self.counts,
-            tables=self.tables,
-            fingerprint=self.fingerprint,
-            split=self.split,
-            origin=self.origin,
-            folder=self.folder,
-            by=by,
-            fitted=self.fitted,  # the one note of both
-        )
+        return replace(self, by=by)  # `fitted` is one note of both
 
     def batches(
         self, part: str, columns: Sequence[str] | None = None, batch_rows: int = 65_536
