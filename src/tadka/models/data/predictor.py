@@ -8,6 +8,7 @@ import numpy.typing as npt
 from tadka.core.extra import require
 from tadka.models.data.findings import Findings, Part
 from tadka.models.data.keys import hash_column
+from tadka.scoring.metric import auc
 
 _LEAST_ROWS = 20
 """Of a category, to count on its own: the label of one that occurs once is always told."""
@@ -129,12 +130,8 @@ def judge_predictors(found: Findings, sample: Sample | None, max_auc: float) -> 
 
 
 def _area(values_N: Floats, is_positive_N: npt.NDArray[np.bool_]) -> float:
-    """Area under the ROC curve by mean ranks (Mann and Whitney); NaN is the least value."""
-    ranks = _ranks(values_N)
-    num_positive = int(is_positive_N.sum())
-    num_negative = len(values_N) - num_positive
-    above = ranks[is_positive_N].sum() - num_positive * (num_positive + 1) / 2
-    return float(above / (num_positive * num_negative))
+    """Area under the ROC curve; NaN is the least value."""
+    return auc(is_positive_N, _filled(values_N))
 
 
 def _correlation(values_N: Floats, labels_N: Floats) -> float:
@@ -147,10 +144,13 @@ def _correlation(values_N: Floats, labels_N: Floats) -> float:
 
 def _ranks(values_N: Floats) -> Floats:
     """Ranks from 1; equal values have the mean of theirs."""
-    filled = np.where(np.isnan(values_N), -np.inf, values_N)
-    _, codes, counts = np.unique(filled, return_inverse=True, return_counts=True)
+    _, codes, counts = np.unique(_filled(values_N), return_inverse=True, return_counts=True)
     last = np.cumsum(counts)
     return (last - (counts - 1) / 2)[codes]
+
+
+def _filled(values_N: Floats) -> Floats:
+    return np.where(np.isnan(values_N), -np.inf, values_N)
 
 
 def _shares(keys_N: npt.NDArray[np.uint64], is_positive_N: npt.NDArray[np.bool_]) -> Floats:
