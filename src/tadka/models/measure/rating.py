@@ -37,7 +37,7 @@ def rmse(
         DataError: There are no rows or all weigh nothing, the lengths differ, or a value is not
             finite.
     """
-    label_B, score_B, weight_B = checked(labels, scores, weights)
+    label_B, score_B, weight_B = _checked(labels, scores, weights)
     return math.sqrt(np.average((_clipped(score_B, clip) - label_B) ** 2, weights=weight_B))
 
 
@@ -63,7 +63,7 @@ def mae(
         ConfigError: As for `rmse`.
         DataError: As for `rmse`.
     """
-    label_B, score_B, weight_B = checked(labels, scores, weights)
+    label_B, score_B, weight_B = _checked(labels, scores, weights)
     return float(np.average(np.abs(_clipped(score_B, clip) - label_B), weights=weight_B))
 
 
@@ -75,7 +75,7 @@ def _clipped(score_B: Array, clip: tuple[float, float] | None) -> Array:
     return np.clip(score_B, *clip)
 
 
-def checked(
+def _checked(
     labels: npt.ArrayLike, scores: npt.ArrayLike, weights: npt.ArrayLike | None
 ) -> tuple[Array, Array, Array | None]:
     """Labels, scores and weights as finite float64 arrays of one length.
