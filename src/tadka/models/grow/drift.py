@@ -4,7 +4,7 @@ Shapes: N values that both models know, D dimensions, B rows of a block.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
@@ -76,7 +76,7 @@ class Drift:
     before: str
     after: str
     is_continued: bool
-    vocabularies: tuple[VocabularyDrift, ...] = field(default=())
+    vocabularies: tuple[VocabularyDrift, ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
         """As JSON has it; a number that is not finite is None."""
@@ -154,12 +154,16 @@ def drift(
             "vectors()."
         )
     runs = [str(one.record.get("run") or one.folder) for one in (before, after)]
-    found = [_compare(name, before, after, old, new, threshold, num_moved) for name in names]
+    found, is_continued = [], True
+    for name in names:
+        values = before.model.state.vocabulary(name).values()
+        new_N = after.model.state.rows(name, values)
+        is_continued &= np.array_equal(new_N, np.arange(1, len(new_N) + 1))
+        num_values = after.model.state.size(name) - 1
+        vectors = old[name], new[name]
+        found.append(_compare(name, values, new_N, num_values, vectors, threshold, num_moved))
     return Drift(
-        before=runs[0],
-        after=runs[1],
-        is_continued=all(_is_beginning(name, before, after) for name in names),
-        vocabularies=tuple(found),
+        before=runs[0], after=runs[1], is_continued=is_continued, vocabularies=tuple(found)
     )
 
 
@@ -192,33 +196,30 @@ def cosines(
 
 def _compare(
     name: str,
-    before: Trained,
-    after: Trained,
-    old: Mapping[str, npt.NDArray[Any]],
-    new: Mapping[str, npt.NDArray[Any]],
+    values: Any,
+    new_N: npt.NDArray[np.int64],
+    num_values: int,
+    vectors: tuple[npt.NDArray[Any], npt.NDArray[Any]],
     threshold: float,
     num_moved: int,
 ) -> VocabularyDrift:
-    if old[name].shape[1] != new[name].shape[1]:
+    """Of earlier values, whose rows are `new_N` in the later vocabulary of `num_values`."""
+    old, new = vectors
+    if old.shape[1] != new.shape[1]:
         raise DataError(
-            f"Vectors of {name!r} have {old[name].shape[1]} dimensions before and "
-            f"{new[name].shape[1]} after; only those of the same can be compared."
+            f"Vectors of {name!r} have {old.shape[1]} dimensions before and "
+            f"{new.shape[1]} after; only those of the same can be compared."
         )
-    values = before.model.state.vocabulary(name).values()
-    new_N = after.model.state.rows(name, values)
     old_N = np.flatnonzero(new_N) + 1  # row 0 has no value
     both = old_N, new_N[old_N - 1]
-    cosine_N = cosines(old[name], new[name], both)
+    cosine_N = cosines(old, new, both)
     worst = np.argsort(cosine_N, kind="stable")[:num_moved]
-    lengths = [
-        _mean_length(vectors, rows)
-        for vectors, rows in zip((old[name], new[name]), both, strict=True)
-    ]
+    lengths = [_mean_length(*one) for one in zip(vectors, both, strict=True)]
     has_any = bool(len(cosine_N))
     return VocabularyDrift(
         vocabulary=name,
         num_old=len(old_N),
-        num_new=after.model.state.size(name) - 1 - len(old_N),
+        num_new=num_values - len(old_N),
         num_gone=len(new_N) - len(old_N),
         mean=float(cosine_N.mean()) if has_any else np.nan,
         quantiles={q: float(np.quantile(cosine_N, q)) if has_any else np.nan for q in QUANTILES},
@@ -229,13 +230,6 @@ def _compare(
             Moved(key=_key(values, int(old_N[at]) - 1), cosine=float(cosine_N[at])) for at in worst
         ),
     )
-
-
-def _is_beginning(name: str, before: Trained, after: Trained) -> bool:
-    """Whether the later vocabulary begins with the earlier one."""
-    values = before.model.state.vocabulary(name).values()
-    rows = after.model.state.rows(name, values)
-    return bool(np.array_equal(rows, np.arange(1, len(rows) + 1)))
 
 
 def _mean_length(vectors: npt.NDArray[Any], rows_N: npt.NDArray[np.int64]) -> float:
