@@ -42,8 +42,8 @@ class TwoTower(ImplicitModel):
 
     def loss_of(self, net: nn.Module, batch: Mapping[str, Any]) -> Tensor:
         """Softmax over the batch's items, corrected for how often each comes."""
-        share_I = torch.as_tensor(self.state["share"].copy())
-        log_q = share_I[batch["item"].cpu()].clamp(min=1e-12).log().float()
+        share_B = torch.from_numpy(self.state["share"][batch["item"].cpu().numpy()])
+        log_q = share_B.clamp(min=1e-12).log().float()
         return in_batch(
             net(batch, all_pairs=True),
             batch["item"],
