@@ -16,11 +16,16 @@ class WideDeep(FeatureModel):
         hidden: Sizes of the hidden layers.
     """
 
+    with_pairs = False
     dim: int = 16
     hidden: tuple[int, ...] = (64, 32)
 
     def net(self) -> nn.Module:
         """Weights, vectors and layers."""
         return WideDeepNet(
-            self.groups(self.dim), self.bias, hidden=self.hidden, dropout=self.dropout
+            self.groups(self.dim),
+            self.bias,
+            hidden=self.hidden,
+            dropout=self.dropout,
+            with_pairs=self.with_pairs,
         )
