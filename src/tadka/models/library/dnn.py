@@ -10,25 +10,18 @@ from torch import nn
 from tadka.models.define.catalog import register
 from tadka.models.define.column import Column
 from tadka.models.define.model import Prepared, Rows
+from tadka.models.library.classifier import Classifier
 from tadka.models.net.dnn import HistoryNet, VectorNet
-from tadka.models.train.torch import TorchModel
 
 
 @dataclass(frozen=True, kw_only=True)
-class _Classifier(TorchModel):
-    task = "class"
-    default_loss = "ce"
-
+class _Layers(Classifier):
     hidden: tuple[int, ...] = (64,)
     dropout: float = 0.0
 
-    def prepare(self, data: Prepared) -> Mapping[str, Any]:
-        """How many classes there are."""
-        return {"num_classes": 1 + int(np.max(data.read("train", ["label"])["label"]))}
-
 
 @register("dnn")
-class DNN(_Classifier):
+class DNN(_Layers):
     """Layers over the mean vector of a history's items.
 
     Args:
@@ -48,7 +41,7 @@ class DNN(_Classifier):
 
 
 @register("dnn_vector")
-class DNNVector(_Classifier):
+class DNNVector(_Layers):
     """The same layers over vectors that come with the rows."""
 
     inputs = (

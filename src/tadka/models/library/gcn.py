@@ -13,12 +13,12 @@ import tadka.models.library.nodes as nodes
 from tadka.models.define.catalog import register
 from tadka.models.define.column import Column
 from tadka.models.define.model import Prepared, Rows
+from tadka.models.library.classifier import Classifier
 from tadka.models.net.graph import GraphNet
-from tadka.models.train.torch import TorchModel
 
 
 @register("gcn")
-class GCN(TorchModel):
+class GCN(Classifier):
     """Graph convolutional network (Kipf and Welling 2017).
 
     Args:
@@ -27,8 +27,6 @@ class GCN(TorchModel):
         dropout: Share of words and units left out in training.
     """
 
-    task = "class"
-    default_loss = "ce"
     inputs = (Column("node", "int64"), Column("label", "int64", role="label", low=0))
     is_sage = False
     hidden: int = 16
@@ -38,7 +36,7 @@ class GCN(TorchModel):
     weight_decay: float = 5e-4
 
     def prepare(self, data: Prepared) -> Mapping[str, Any]:
-        return nodes.learn(data)
+        return {**nodes.learn(data), **super().prepare(data)}
 
     @classmethod
     def example(cls, num_rows: int, seed: int = 0) -> Mapping[str, Any]:

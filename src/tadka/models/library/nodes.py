@@ -23,17 +23,16 @@ from tadka.models.graph.sampler import Subgraph, sample
 from tadka.models.net.graph import Nodes, adjacencies, to_nodes
 
 
-def learn(data: Prepared, label: str = "label") -> dict[str, Any]:
+def learn(data: Prepared) -> dict[str, Any]:
     """Graph and words as arrays; node 0 stands for all that are not in the table.
 
     Args:
         data: With the tables `nodes` and `edges`.
-        label: Column of the training rows' classes.
 
     Returns:
         `keys` (N,), ascending; `indptr` and `indices` of the graph with N+1 nodes; `matrix` (E,),
         the entries of D^-1/2 (A + I) D^-1/2 beside its diagonal; `word_indptr` (N+2,) and `words`,
-        numbers of words from 0; the facts `num_words` and `num_classes`.
+        numbers of words from 0; the fact `num_words`.
 
     Raises:
         DataError: A table has not these columns, a node stands there twice, or an edge goes to a
@@ -64,7 +63,6 @@ def learn(data: Prepared, label: str = "label") -> dict[str, Any]:
         "word_indptr": np.concatenate([[0, 0], np.cumsum(lengths_N)]),
         "words": word_W.astype(np.int64),
         "num_words": max(len(words), 1),
-        "num_classes": int(np.max(data.read("train", [label])[label])) + 1,
     }
 
 

@@ -9,14 +9,14 @@ from torch import Tensor, nn
 import tadka.models.library.pictures as pictures
 from tadka.models.define.catalog import register
 from tadka.models.define.column import Column
-from tadka.models.define.model import Prepared, Rows
+from tadka.models.define.model import Rows
+from tadka.models.library.classifier import Classifier
 from tadka.models.loss.catalog import get
 from tadka.models.net.image import ResNet
-from tadka.models.train.torch import TorchModel
 
 
 @register("resnet")
-class ResNetClassifier(TorchModel):
+class ResNetClassifier(Classifier):
     """Residual network (He et al. 2016) with a softmax or an ArcFace head (Deng et al. 2019).
 
     Args:
@@ -29,7 +29,6 @@ class ResNetClassifier(TorchModel):
         scale: What the cosines are multiplied with, of ArcFace.
     """
 
-    task = "class"
     inputs = (Column("image", "bytes"), Column("label", "int64", role="label", low=0))
     size: int = 32
     width: int = 32
@@ -38,9 +37,6 @@ class ResNetClassifier(TorchModel):
     head: Literal["softmax", "arcface"] = "softmax"
     margin: float = 0.2
     scale: float = 16.0
-
-    def prepare(self, data: Prepared) -> Mapping[str, Any]:
-        return {"num_classes": int(np.max(data.read("train", ["label"])["label"])) + 1}
 
     def train_preprocess(self, rows: Rows, rng: np.random.Generator) -> Rows:  # type: ignore[override]
         found = pictures.varied(pictures.decoded(rows["image"], self.size), rng, self.shift)
@@ -54,10 +50,10 @@ class ResNetClassifier(TorchModel):
         return ResNet(num_classes, width=self.width, blocks=self.blocks, is_angular=is_angular)
 
     def loss_of(self, net: nn.Module, batch: Mapping[str, Any]) -> Tensor:
-        angular = {"scale": self.scale, "margin": self.margin} if self.head == "arcface" else {}
-        return get("arcface" if angular else self.loss or "ce", **angular)(
-            net(batch), batch["label"]
-        )
+        if self.head != "arcface":
+            return super().loss_of(net, batch)
+        arcface = get("arcface", scale=self.scale, margin=self.margin)
+        return arcface(net(batch), batch["label"])
 
     @classmethod
     def example(cls, num_rows: int, seed: int = 0) -> Mapping[str, Any]:

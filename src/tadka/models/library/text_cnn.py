@@ -1,21 +1,18 @@
 """Classes of texts by convolutions over their words."""
 
-from collections.abc import Mapping
-from typing import Any
-
 import numpy as np
 from torch import nn
 
 from tadka.models.define.catalog import register
 from tadka.models.define.column import Column
-from tadka.models.define.model import Prepared, Rows
+from tadka.models.define.model import Rows
+from tadka.models.library.classifier import Classifier
 from tadka.models.library.words import hashed
 from tadka.models.net.text import TextNet
-from tadka.models.train.torch import TorchModel
 
 
 @register("text_cnn")
-class TextCNN(TorchModel):
+class TextCNN(Classifier):
     """Convolutions over the words of a text (Kim 2014), with random vectors at first.
 
     Args:
@@ -28,8 +25,6 @@ class TextCNN(TorchModel):
         word_dropout: Share of features left out in training.
     """
 
-    task = "class"
-    default_loss = "ce"
     inputs = (Column("text", "string"), Column("label", "int64", role="label", low=0))
     dim: int = 32
     channels: int = 64
@@ -38,9 +33,6 @@ class TextCNN(TorchModel):
     max_words: int = 60
     dropout: float = 0.5
     word_dropout: float = 0.4
-
-    def prepare(self, data: Prepared) -> Mapping[str, Any]:
-        return {"num_classes": int(np.max(data.read("train", ["label"])["label"])) + 1}
 
     def train_preprocess(self, rows: Rows) -> Rows:
         return {**self.predict_preprocess(rows), "label": np.asarray(rows["label"], np.int64)}
