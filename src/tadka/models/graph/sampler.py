@@ -8,15 +8,14 @@ its last layer those into the seeds alone: `Subgraph.block`.
 Shape letters: B seeds, N nodes of the subgraph, E edges, F nodes whose edges are drawn, K draws.
 """
 
-import struct
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
 
-from tadka.core.error import ConfigError, DataError
+from tadka.core.error import ConfigError
 from tadka.models.graph.csr import Floats, Graph, checked_rows
 from tadka.models.graph.numbering import Numbering, Positions, Rows
 from tadka.models.kernel.backend import kernels
@@ -60,14 +59,6 @@ class Subgraph:
     nodes: Rows
     layers: tuple[Layer, ...]
 
-    @property
-    def num_bytes(self) -> int:
-        """Size of all arrays: what a message carries."""
-        arrays: list[npt.NDArray[Any]] = [self.seeds, self.nodes]
-        for layer in self.layers:
-            arrays += [layer.src, layer.dst, *([] if layer.weight is None else [layer.weight])]
-        return sum(array.nbytes for array in arrays)
-
     def block(self, index: int) -> Layer:
         """The edges for one layer of a network with as many layers as there are hops.
 
@@ -81,96 +72,14 @@ class Subgraph:
         hops = self.layers[: len(self.layers) - index]
         if len(hops) == 1:
             return hops[0]
-        weight = np.concatenate([hop.weight for hop in hops]) if _all_weighted(hops) else None
+        weights = [hop.weight for hop in hops if hop.weight is not None]
         return Layer(
             np.concatenate([hop.src for hop in hops]),
             np.concatenate([hop.dst for hop in hops]),
-            weight,
+            np.concatenate(weights) if len(weights) == len(hops) else None,
             hops[-1].num_src,
             hops[-1].num_dst,
         )
-
-    def to_batch(self) -> dict[str, npt.NDArray[np.uint8]]:
-        """The subgraph as one column with a row for each seed, so that it travels with labels.
-
-        Returns:
-            `{"subgraph": array}`, uint8, shape (B, width): all bytes, and zeros at the end.
-            `{"label": labels_B, **subgraph.to_batch()}` is a batch of B rows.
-        """
-        num_seeds, num_layers = len(self.seeds), len(self.layers)
-        parts: list[npt.NDArray[Any]] = [self.nodes, self.seeds]
-        sizes = [len(self.nodes), num_layers, int(_all_weighted(self.layers))]
-        for layer in self.layers:
-            parts += [layer.src, layer.dst, *([] if layer.weight is None else [layer.weight])]
-            sizes += [len(layer.src), layer.num_src, layer.num_dst]
-        if not num_seeds:
-            return {"subgraph": np.zeros((0, num_layers), np.uint8)}
-        head = struct.pack(f"<{len(sizes)}q", *sizes)
-        total = len(head) + sum(part.nbytes for part in parts)
-        packed = np.zeros(-(-total // num_seeds) * num_seeds, np.uint8)
-        packed[: len(head)] = np.frombuffer(head, np.uint8)
-        at = len(head)
-        for part in parts:
-            packed[at : at + part.nbytes] = part.view(np.uint8)
-            at += part.nbytes
-        return {"subgraph": packed.reshape(num_seeds, -1)}
-
-    @classmethod
-    def from_batch(cls, batch: Mapping[str, Any]) -> "Subgraph":
-        """What `to_batch` packed; its arrays are views of the column.
-
-        Args:
-            batch: With the column `"subgraph"`, all rows of one subgraph.
-
-        Raises:
-            DataError: The column is no subgraph, or not all of its rows.
-        """
-        packed = np.asarray(batch["subgraph"])
-        if packed.ndim != 2 or packed.dtype != np.uint8:
-            raise DataError(
-                f"Column 'subgraph' has shape {packed.shape} and type {packed.dtype}; it must be "
-                "what Subgraph.to_batch gave: uint8 of shape (seeds, width)."
-            )
-        num_seeds = len(packed)
-        if not num_seeds:
-            none = np.empty(0, np.int32)
-            layer = Layer(none, none, None, 0, 0)
-            return cls(none, np.empty(0, np.int64), (layer,) * packed.shape[1])
-        reader = _Reader(np.ascontiguousarray(packed).reshape(-1))
-        num_nodes, num_layers, has_weights = reader.numbers(3)
-        sizes = [reader.numbers(3) for _ in range(num_layers)]
-        nodes, seeds = reader.array(np.int64, num_nodes), reader.array(np.int32, num_seeds)
-        layers = []
-        for num_edges, num_src, num_dst in sizes:
-            src, dst = reader.array(np.int32, num_edges), reader.array(np.int32, num_edges)
-            weight = reader.array(np.float32, num_edges) if has_weights else None
-            layers.append(Layer(src, dst, weight, num_src, num_dst))
-        return cls(seeds, nodes, tuple(layers))
-
-
-class _Reader:
-    """Takes arrays from the front of bytes."""
-
-    def __init__(self, data: npt.NDArray[np.uint8]) -> None:
-        self.data, self.at = data, 0
-
-    def numbers(self, count: int) -> list[int]:
-        return [int(number) for number in self.array(np.int64, count)]
-
-    def array(self, dtype: Any, count: int) -> Any:
-        stop = self.at + count * np.dtype(dtype).itemsize
-        if not self.at <= stop <= len(self.data):
-            raise DataError(
-                f"Column 'subgraph' has {len(self.data)} bytes and its head asks for more: rows "
-                "are missing. A batch of a subgraph cannot be cut or joined."
-            )
-        found = self.data[self.at : stop].view(dtype)
-        self.at = stop
-        return found
-
-
-def _all_weighted(layers: Sequence[Layer]) -> bool:
-    return bool(layers) and all(layer.weight is not None for layer in layers)
 
 
 # ------------------------------------------------------------------ sampling

@@ -15,7 +15,6 @@ from tadka.models.graph import sampler as module
 from tadka.models.graph.build import graph_of
 from tadka.models.graph.csr import Graph
 from tadka.models.graph.sampler import Layer, Subgraph, sample
-from tadka.stream.codec import decode, encode
 
 
 def random_graph(seed: int, num_nodes: int = 30, num_edges: int = 120) -> Graph:
@@ -195,34 +194,6 @@ def test_nodes_without_edges_and_no_seeds() -> None:
     assert [0, 0, 0] == alone.layers[0].indptr.tolist()
     assert 0 == len(nobody.nodes)
     assert 2 == len(nobody.layers)
-
-
-@pytest.mark.parametrize("seeds", [[4, 9, 4, 0], [2], []])
-@pytest.mark.parametrize("matrix", [None, "mean"])
-def test_travels_as_a_column_with_a_row_for_each_seed(seeds: list[int], matrix: Any) -> None:
-    found = sample(random_graph(3), seeds, [3, 2], rng_of(1), matrix=matrix)
-    batch: dict[str, Any] = {"label": np.arange(len(seeds)), **found.to_batch()}
-    encoded = encode(batch)
-    memory = np.zeros(encoded.size_bytes, np.uint8)
-    encoded.write_to(memory)
-
-    arrived = decode(memory)
-
-    assert len(seeds) == encoded.num_rows
-    if seeds:
-        assert arrays_of(found) == arrays_of(Subgraph.from_batch(arrived))
-        assert found.num_bytes <= batch["subgraph"].nbytes <= found.num_bytes + 72 + len(seeds)
-    else:
-        assert [0, 0] == [len(layer.src) for layer in Subgraph.from_batch(arrived).layers]
-
-
-def test_a_column_that_was_cut_is_refused() -> None:
-    column = sample(random_graph(3), [4, 9, 1], [None]).to_batch()["subgraph"]
-
-    with pytest.raises(DataError, match=r"rows are missing"):
-        Subgraph.from_batch({"subgraph": column[:2]})
-    with pytest.raises(DataError, match=r"it must be what Subgraph\.to_batch gave"):
-        Subgraph.from_batch({"subgraph": column[0]})
 
 
 @pytest.mark.parametrize(
