@@ -5,7 +5,6 @@ goes from i to `indices[e]`; the edges of a row stand in ascending order of `ind
 is a function of its edges, not of the order in which they were given.
 """
 
-import warnings
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +12,6 @@ import numpy as np
 import numpy.typing as npt
 
 from tadka.core.error import ConfigError, DataError, NotFound
-from tadka.core.extra import require
 from tadka.models.graph.folder import mapped, read_manifest, verify_file
 
 _BLOCK = 1 << 22  # entries looked at in one go where a whole array is walked
@@ -216,32 +214,6 @@ class Graph:
             weight = None if self.weight is None else self.weight[start : start + _BLOCK]
             sums_N += np.bincount(end, weight, self.num_nodes)
         return sums_N
-
-    def to_torch_csr(self, values: npt.NDArray[np.floating[Any]] | None = None) -> Any:
-        """The adjacency matrix as a CSR tensor of torch; for speed on a CPU, see `Adjacency`.
-
-        Args:
-            values: Entries, shape (E,), such as `normalised()`; weights or ones for None.
-
-        Returns:
-            A tensor of shape (N, N), with int32 indices where they are and E is below 2^31.
-
-        Raises:
-            MissingExtra: torch is not installed.
-        """
-        torch = require("torch", extra="torch")
-        if values is None:
-            values = np.ones(self.num_edges, np.float32) if self.weight is None else self.weight
-        index_type = np.int32 if self.is_small else np.int64
-        with warnings.catch_warnings():  # that CSR is in beta state, once a process
-            warnings.simplefilter("ignore", UserWarning)
-            return torch.sparse_csr_tensor(
-                torch.from_numpy(self.indptr.astype(index_type)),
-                torch.from_numpy(self.indices.astype(index_type)),
-                torch.from_numpy(np.array(values)),
-                (self.num_nodes, self.num_nodes),
-                check_invariants=False,
-            )
 
     @property
     def is_small(self) -> bool:

@@ -123,16 +123,6 @@ def test_arrays_that_do_not_fit(arrays: Any, message: str) -> None:
         Graph(*arrays)
 
 
-def test_to_torch_csr() -> None:
-    torch = pytest.importorskip("torch")
-    tensor = SMALL.to_torch_csr(SMALL.normalised())
-
-    assert torch.int32 == tensor.crow_indices().dtype
-    np.testing.assert_allclose(
-        matrix_of(SMALL, SMALL.normalised()).toarray(), tensor.to_dense().numpy()
-    )
-    assert 4.0 == float(SMALL.to_torch_csr().to_dense().sum())
-
 
 def test_bipartite_puts_items_behind_users() -> None:
     src, dst, num_nodes = bipartite([0, 2, 2], [1, 0, 1], 3, 2)
