@@ -25,10 +25,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from tadka.models.graph.csr import Ints, index_type, key_bits
+from tadka.models.graph.csr import Ints, index_type
 from tadka.models.graph.edges import Block, EdgeSource, completed, largest
 from tadka.models.graph.folder import FORMAT, MANIFEST
-from tadka.models.graph.run import Keys, Run, joined, ordered
+from tadka.models.graph.run import Keys, Run, joined, key_bits, ordered, run_of
 
 _NUM_RANGES = 1 << 16
 _MOST_BUCKETS = 256  # files that are open at the same time
@@ -153,10 +153,9 @@ class Builder:
         beyond = np.arange(int(first_rows[-1]) + most_rows, self.num_nodes, most_rows)
         first_rows = np.concatenate([first_rows, beyond.astype(np.int64)])
         spools = [self._spool(int(row)) for row in first_rows]
-        for src_B, dst_B, weight_B in self._blocks():
-            bucket_B = np.searchsorted(first_rows, src_B, "right") - 1
-            keys_B = (src_B - first_rows[bucket_B]) << self.bits | dst_B
-            _deal((keys_B, weight_B), bucket_B, spools)
+        for block in self._blocks():
+            bucket_B = np.searchsorted(first_rows, block[0], "right") - 1
+            _deal(run_of(block, self.bits, first_rows[bucket_B]), bucket_B, spools)
         return spools
 
     def _target(self, num_keys: int) -> int:

@@ -12,9 +12,9 @@ import numpy.typing as npt
 from tadka.core.error import ConfigError
 from tadka.core.resource import parse_bytes
 from tadka.models.graph.bucket import Builder
-from tadka.models.graph.csr import Graph, index_type, key_bits
+from tadka.models.graph.csr import Graph, index_type
 from tadka.models.graph.edges import Edges, EdgeSource, completed, largest
-from tadka.models.graph.run import joined, ordered, run_of
+from tadka.models.graph.run import joined, key_bits, ordered, run_of
 from tadka.storage.publish import publish_directory
 
 _LEAST_MEMORY = 1 << 20
@@ -105,7 +105,7 @@ def graph_of(
     if num_nodes > 2**31:
         raise ConfigError(f"The graph has {num_nodes} nodes; use build_graph above 2^31.")
     blocks = list(completed(iter(blocks), symmetric, self_loops, num_nodes, weight is not None))
-    keys, weights = ordered(joined([run_of(block, bits, 0) for block in blocks]), is_unique=unique)
+    keys, weights = ordered(joined([run_of(block, bits) for block in blocks]), is_unique=unique)
     indptr = np.zeros(num_nodes + 1, np.int64)
     np.cumsum(np.bincount(keys >> bits, minlength=num_nodes), out=indptr[1:])
     indices = (keys & ((1 << bits) - 1)).astype(index_type(num_nodes))

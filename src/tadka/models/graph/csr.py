@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from tadka.core.error import ConfigError, DataError, NotFound
+from tadka.core.error import DataError, NotFound
 from tadka.models.graph.folder import mapped, read_manifest, verify_file
 
 _BLOCK = 1 << 22  # entries looked at in one go where a whole array is walked
@@ -312,10 +312,3 @@ def bipartite(
             worst = int(rows.min()) if rows.min() < 0 else int(rows.max())
             raise DataError(f"There is a {name} row {worst}; it must be from 0 to {bound - 1}.")
     return user_E, item_E + num_users, int(num_users + num_items)
-
-
-def key_bits(num_nodes: int) -> int:
-    """Bits that hold a node of so many."""
-    if num_nodes > 2**35:
-        raise ConfigError(f"The graph has {num_nodes} nodes; at most 2^35 can be built.")
-    return max(1, (num_nodes - 1).bit_length())

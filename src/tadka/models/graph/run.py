@@ -7,6 +7,7 @@ Shape letters: K keys.
 import numpy as np
 import numpy.typing as npt
 
+from tadka.core.error import ConfigError
 from tadka.models.graph.edges import Block, Weights
 
 Keys = npt.NDArray[np.int64]
@@ -14,8 +15,15 @@ Run = tuple[Keys, Weights | None]
 """Keys and their weights."""
 
 
-def run_of(block: Block, bits: int, first_row: int) -> Run:
-    """The keys of a block, counted from `first_row`."""
+def key_bits(num_nodes: int) -> int:
+    """Bits that hold a node of so many."""
+    if num_nodes > 2**35:
+        raise ConfigError(f"The graph has {num_nodes} nodes; at most 2^35 can be built.")
+    return max(1, (num_nodes - 1).bit_length())
+
+
+def run_of(block: Block, bits: int, first_row: int | Keys = 0) -> Run:
+    """The keys of a block, counted from `first_row`, one for all edges or one for each."""
     return (block[0] - first_row) << bits | block[1], block[2]
 
 

@@ -19,7 +19,8 @@ from tadka.core.error import ConfigError, DataError, NotFound
 from tadka.models.graph import bucket, build
 from tadka.models.graph import edges as edges_module
 from tadka.models.graph.build import build_graph, graph_of
-from tadka.models.graph.csr import Graph, index_type, key_bits
+from tadka.models.graph.csr import Graph, index_type
+from tadka.models.graph.run import key_bits
 
 Adjacent = list[list[tuple[int, float]]]
 

@@ -123,7 +123,6 @@ def test_arrays_that_do_not_fit(arrays: Any, message: str) -> None:
         Graph(*arrays)
 
 
-
 def test_bipartite_puts_items_behind_users() -> None:
     src, dst, num_nodes = bipartite([0, 2, 2], [1, 0, 1], 3, 2)
     dense = matrix_of(graph_of(src, dst, num_nodes, symmetric=True)).toarray()
