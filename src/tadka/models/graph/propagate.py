@@ -74,10 +74,7 @@ class Adjacency:
         made = _matrix(graph.indptr, graph.indices, values_E, graph.num_nodes, graph.is_small)
         if graph.is_symmetric:
             return made
-        row_E = np.repeat(np.arange(graph.num_nodes), graph.degree())
-        return replace(
-            made, transposed=_transposed(row_E, graph.indices, values_E, graph.num_nodes, made)
-        )
+        return _with_transpose(made, np.repeat(np.arange(graph.num_nodes), graph.degree()))
 
     @classmethod
     def of_block(cls, block: Layer) -> "Adjacency":
@@ -91,9 +88,7 @@ class Adjacency:
         """
         values_E = np.ones(len(block.src), np.float32) if block.weight is None else block.weight
         made = _matrix(block.indptr, block.src, values_E, block.num_src, is_small=True)
-        return replace(
-            made, transposed=_transposed(block.dst, block.src, values_E, block.num_src, made)
-        )
+        return _with_transpose(made, block.dst)
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -252,15 +247,13 @@ def _matrix(
     )
 
 
-def _transposed(
-    row_E: npt.NDArray[np.integer[Any]],
-    column_E: npt.NDArray[np.integer[Any]],
-    values_E: npt.NDArray[np.floating[Any]],
-    num_columns: int,
-    of: Adjacency,
-) -> Adjacency:
+def _with_transpose(matrix: Adjacency, row_E: npt.NDArray[np.integer[Any]]) -> Adjacency:
+    """The same with its transpose, given the row of each entry."""
+    column_E, values_E = matrix.indices.numpy(), matrix.values.numpy()
+    num_rows, num_columns = matrix.shape
     order_E = np.argsort(column_E, kind="stable")
     indptr = np.zeros(num_columns + 1, np.int64)
     np.cumsum(np.bincount(column_E, minlength=num_columns), out=indptr[1:])
-    is_small = of.indices.element_size() == 4
-    return _matrix(indptr, row_E[order_E], values_E[order_E], of.shape[0], is_small)
+    is_small = column_E.dtype == np.int32
+    transposed = _matrix(indptr, row_E[order_E], values_E[order_E], num_rows, is_small)
+    return replace(matrix, transposed=transposed)
