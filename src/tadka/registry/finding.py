@@ -124,6 +124,8 @@ def record_of(
         },
         dataset=_dataset(tags),
         code=tags.get("tadka.code", ""),
+        # runs of earlier versions have it in their environment
+        directory=tags.get("tadka.directory") or tags.get("tadka.environment.folder", ""),
         environment=environment,
         parent=tags.get("tadka.parent"),
         tags={k: v for k, v in tags.items() if not k.startswith(("tadka.", "mlflow."))},

@@ -52,6 +52,8 @@ def read_kept(directory: str | Path) -> RunRecord:
         metrics={name: steps[max(steps)] for name, steps in sorted(values.items())},
         dataset=DatasetRef(**begin["dataset"]) if begin["dataset"] else None,
         code=begin["code"],
+        # runs of earlier versions have it in their environment
+        directory=begin.get("directory") or begin["environment"].get("folder", ""),
         environment=begin["environment"],
         parent=begin["parent"],
         tags={},

@@ -49,6 +49,8 @@ class RunRecord:
         metrics: The last value of each.
         dataset: What it was trained on.
         code: Hash of the code, as it was given.
+        directory: Folder that it was begun with, on the machine that ran it; empty for a run that
+            another program logged.
         environment: What ran it. In lists of runs only the short values, without `"packages"`.
         parent: Id of the run that it goes on from (warm start).
         tags: Others that people or programs set.
@@ -67,6 +69,7 @@ class RunRecord:
     metrics: Mapping[str, float]
     dataset: DatasetRef | None
     code: str
+    directory: str
     environment: Mapping[str, Any]
     parent: str | None
     tags: Mapping[str, str]

@@ -265,6 +265,7 @@ class Registry:
             journal.close()
             raise
         run = before["run"] if before else secrets.token_hex(8)
+        values["directory"] = str(journal.path.parent)
         journal.append("begin", is_durable=True, run=run, **values)
         return TrackedRun(journal, self._tracking)
 

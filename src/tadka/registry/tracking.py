@@ -548,6 +548,8 @@ def _tags(begin: Mapping[str, Any]) -> dict[str, str]:
     }
     if begin["parent"]:
         tags["tadka.parent"] = begin["parent"]
+    if "directory" in begin:  # not in journals of earlier versions
+        tags["tadka.directory"] = begin["directory"]
     for key, value in (begin["dataset"] or {}).items():
         if value is not None:
             tags[f"tadka.dataset.{key}"] = str(value)

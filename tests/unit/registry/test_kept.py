@@ -1,9 +1,10 @@
+import json
 from pathlib import Path
 
 import pytest
 
 from tadka.core.error import DataError, NotFound
-from tadka.registry import DatasetRef, Registry
+from tadka.registry import DatasetRef, Registry, send
 from tadka.registry.kept import address_of, read_kept
 
 
@@ -27,8 +28,27 @@ def test_a_folder_tells_what_the_registry_would(tmp_path: Path) -> None:
     assert [(0, 0.5), (1, 0.25)] == found.history("loss")
     assert [] == found.history("nothing")
     assert data == found.dataset
+    assert str(tmp_path / "run") == found.directory
     assert found.seconds is not None
     assert uri == address_of(tmp_path / "run")
+
+
+def test_the_folder_of_a_run_of_an_earlier_version_is_known(tmp_path: Path) -> None:
+    registry = Registry(f"sqlite:///{tmp_path}/registry.db")
+    folder = tmp_path / "run"
+    run = Registry(registry.uri, offline=True).begin(
+        "fm", environment={"folder": str(folder)}, directory=folder
+    )
+    run.finish()
+    file = folder / "tracking.jsonl"
+    lines = [json.loads(line) for line in file.read_text().splitlines()]
+    del lines[0]["directory"]
+    file.write_text("".join(json.dumps(line) + "\n" for line in lines))
+
+    send(folder)
+
+    assert str(folder) == read_kept(folder).directory
+    assert str(folder) == registry.run(run.id).directory
 
 
 def test_a_folder_without_a_run_is_refused(tmp_path: Path) -> None:

@@ -72,6 +72,8 @@ def test_a_run_is_found_as_it_was(registry: Registry, tmp_path: Path) -> None:
     assert found.history("unknown") == []
     assert found.dataset == DATA
     assert (found.code, found.environment) == ("c0de", surroundings)
+    assert found.directory == str(tmp_path / "run")
+    assert [found.directory] == [one.directory for one in registry.runs()]
     assert found.seconds is not None
     assert found.seconds >= 0
     kept = Path(found.artifacts.removeprefix("file://"))

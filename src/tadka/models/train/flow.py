@@ -18,7 +18,6 @@ from tadka.models.train.config import Config, read
 from tadka.models.train.evaluate import metrics_of
 from tadka.models.train.folder import (
     CONFIG,
-    PLACE,
     config_of,
     kept_folder,
     locate,
@@ -113,7 +112,7 @@ def train(
         params=config.to_dict(),
         dataset=_dataset_of(config, data),
         code=code,
-        environment={**environment(), PLACE: str(folder)},
+        environment=environment(),
         parent=None if before is None else before.record.get("run"),
         directory=folder,
     )

@@ -22,7 +22,6 @@ from tadka.registry.registry import Registry
 from tadka.storage.publish import publish_file
 
 CONFIG = "config.json"
-PLACE = "folder"  # of a run, among what the registry keeps of its environment
 _START, _FIT = "start.json", "fit.json"
 
 
@@ -111,7 +110,7 @@ def locate(run: str | Path, registry: Registry | None) -> Path:
     if Path(run).is_dir() or registry is None:
         return Path(run).absolute()
     record = registry.run(str(run))
-    folder = Path(record.environment.get(PLACE, ""))
+    folder = Path(record.directory)
     if not folder.name or not folder.is_dir():
         raise NotFound(
             f"Run {record.id[:8]} has its files in {str(folder)!r}, which is not on this machine."

@@ -24,6 +24,7 @@ def record(name: str, params: dict[str, Any], metrics: dict[str, float], data: s
         metrics=metrics,
         dataset=DatasetRef(name="d", uri="d", fingerprint=data),
         code="1234",
+        directory="",
         environment={},
         parent=None,
         tags={},
