@@ -5,7 +5,6 @@ dimensions; E pairs.
 """
 
 from collections.abc import Mapping
-from typing import Self
 
 import numpy as np
 import numpy.typing as npt
@@ -13,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from tadka.models.graph.propagate import propagate_mean
+from tadka.models.net.kept import Kept
 from tadka.models.net.pairs import Matrix
 from tadka.models.table.embedding import RowEmbedding
 
@@ -74,7 +74,7 @@ class FactorNet(nn.Module):
         return found
 
 
-class LightGCNNet(FactorNet):
+class LightGCNNet(Kept, FactorNet):
     """Vectors that are means over the graph of known pairs.
 
     Args:
@@ -105,24 +105,17 @@ class LightGCNNet(FactorNet):
         super().__init__(num_users, num_items, dim, scale=scale, vocabulary=vocabulary)
         self.layers = layers
         self.graph = _bipartite(indptr_U1, np.asarray(items), num_items)
-        self._tables: tuple[Tensor, Tensor] | None = None
 
     def tables(self) -> tuple[Tensor, Tensor]:
-        """Propagated vectors; made once where nothing is being learnt."""
-        if self._tables is not None:
-            return self._tables
+        """Propagated vectors, (U, K) and (I, K)."""
+        return self.made()
+
+    def make(self) -> tuple[Tensor, Tensor]:
+        """Vectors propagated over the graph."""
         both_NK = torch.cat([self.user.weight, self.item.weight])
         mean_NK = propagate_mean(self.graph.adjacency, both_NK, self.layers)
         num_users = len(self.user.weight)
-        tables = mean_NK[:num_users], mean_NK[num_users:]
-        if not self.training and not torch.is_grad_enabled():
-            self._tables = tables
-        return tables
-
-    def train(self, mode: bool = True) -> Self:
-        """Forgets the vectors that prediction has kept."""
-        self._tables = None
-        return super().train(mode)
+        return mean_NK[:num_users], mean_NK[num_users:]
 
 
 def _bipartite(

@@ -5,7 +5,6 @@ ratings; H hidden, K output dimensions; S shared matrices; B rows of a batch.
 """
 
 from collections.abc import Mapping
-from typing import Self
 
 import numpy as np
 import numpy.typing as npt
@@ -13,11 +12,12 @@ import torch
 from torch import Tensor, nn
 
 from tadka.models.graph.propagate import spmm
+from tadka.models.net.kept import Kept
 from tadka.models.net.pairs import Matrix
 from tadka.models.table.embedding import RowEmbedding
 
 
-class GCMCNet(nn.Module):
+class GCMCNet(Kept):
     """Messages along the ratings of each level, a dense layer, and a bilinear decoder.
 
     A level's vectors are those of the level below it plus some of its own, so that rare levels
@@ -81,27 +81,20 @@ class GCMCNet(nn.Module):
         self.item_out = nn.Linear(hidden, dim, bias=False)
         self.bases = nn.Parameter(torch.randn(bases, dim, dim) * dim**-0.5)
         self.shares = nn.Parameter(torch.randn(self.num_levels, bases) * bases**-0.5)
-        self._codes: tuple[Tensor, Tensor] | None = None
 
     def forward(self, batch: Mapping[str, Tensor]) -> Tensor:
         """Logits of the levels, shape (B, R).
 
         The score is the mean rating under their probabilities: eq. 4 of the source.
         """
-        user_UK, item_IK = self._codes or self._encode()
-        if not self.training and not torch.is_grad_enabled():
-            self._codes = user_UK, item_IK
+        user_UK, item_IK = self.made()
         user_BK = nn.functional.embedding(batch["user"], user_UK)
         item_BK = nn.functional.embedding(batch["item"], item_IK)
         by_base_BS = torch.stack([((user_BK @ q) * item_BK).sum(dim=1) for q in self.bases], dim=1)
         return by_base_BS @ self.shares.T
 
-    def train(self, mode: bool = True) -> Self:
-        """Forgets the codes that prediction has kept."""
-        self._codes = None
-        return super().train(mode)
-
-    def _encode(self) -> tuple[Tensor, Tensor]:
+    def make(self) -> tuple[Tensor, Tensor]:
+        """Codes of all users and items, (U, K) and (I, K)."""
         users_R = self._node_vectors(self.users.weight)
         items_R = self._node_vectors(self.items.weight)
         graphs = [graph for graph in self.graphs if isinstance(graph, Matrix)]

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from tadka.models.graph.propagate import Adjacency, spmm
+from tadka.models.net.kept import Kept
 from tadka.models.table.embedding import RowEmbedding
 
 
@@ -69,7 +70,7 @@ class Matrix(nn.Module):
         return self
 
 
-class Histories(nn.Module):
+class Histories(Kept):
     """Two groups of features: the items that a user has in train, the users that an item has.
 
     Each is the sum of a vector for every entry, over the root of their number: the implicit
@@ -116,7 +117,6 @@ class Histories(nn.Module):
         self.register_buffer(
             "num_of_item", torch.tensor(counts_I, dtype=torch.float32), persistent=False
         )
-        self._sums: tuple[Tensor, Tensor] | None = None
 
     def forward(self, user_B: Tensor, item_B: Tensor, own_B: Tensor) -> Tensor:
         """Both groups.
@@ -129,9 +129,7 @@ class Histories(nn.Module):
         Returns:
             Shape (B, 2, D).
         """
-        sums_UD, sums_ID = self._sums or self._make_sums()
-        if not self.training and not torch.is_grad_enabled():
-            self._sums = sums_UD, sums_ID  # of weights that stay until train() is called
+        sums_UD, sums_ID = self.made()
         own_B1 = own_B[:, None]
         groups = []
         for sums_D, vectors_D, num, row_B, other_B in (
@@ -143,12 +141,8 @@ class Histories(nn.Module):
             groups.append(without_BD * left_B1.rsqrt())
         return torch.stack(groups, dim=1)
 
-    def train(self, mode: bool = True) -> Self:
-        """Forgets the sums that prediction has kept."""
-        self._sums = None
-        return super().train(mode)
-
-    def _make_sums(self) -> tuple[Tensor, Tensor]:
+    def make(self) -> tuple[Tensor, Tensor]:
+        """Sums of all users and items, (U, D) and (I, D)."""
         return (
             spmm(self.pairs.adjacency, self.of_user.weight),
             spmm(self.pairs.transposed, self.of_item.weight),

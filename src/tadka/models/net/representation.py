@@ -8,7 +8,7 @@ R nodes of a block, E edges of it.
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple, Self
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -20,6 +20,7 @@ from tadka.models.graph.propagate import Adjacency, spmm
 from tadka.models.graph.sampler import Subgraph
 from tadka.models.net.graph import adjacencies
 from tadka.models.net.groups import Mlp
+from tadka.models.net.kept import Kept
 from tadka.models.net.tables import MappedEmbedding, TableEmbedding
 
 _BLOCK_NODES, _BLOCK_EDGES = 1 << 16, 1 << 21
@@ -74,7 +75,7 @@ class Neighbourhood:
         )
 
 
-class RepresentationNet(nn.Module):
+class RepresentationNet(Kept):
     """A node's vector is its own, for what is particular, beside layers over its surroundings.
 
     The wide part of a score is the product of the vectors of user and item themselves, which
@@ -109,7 +110,6 @@ class RepresentationNet(nn.Module):
         self.layers = nn.ModuleList(nn.Linear(dim, dim) for _ in range(num_layers))
         self.heads = nn.ModuleList(Mlp(dim, *hidden, dim) for _ in range(2))
         self.graph = graph
-        self._tables: tuple[Tensor, Tensor] | None = None
 
     def forward(self, batch: Mapping[str, Any]) -> Tensor:
         """Scores: of `around`, those of each row's item, then its negatives, shape (B, 1+n).
@@ -137,31 +137,25 @@ class RepresentationNet(nn.Module):
         Made layer by layer, a block of nodes at a time. With mapped tables they are in files, too:
         memory is bounded, and the folder of temporary files holds 3 to 4 vectors a node meanwhile.
         """
-        if self._tables is not None:
-            return self._tables
         with torch.no_grad():
-            read: Callable[[npt.NDArray[np.int64]], Tensor] = self._own
-            for layer in self.layers:
-                deep_NK = self._space(layer.get_parameter("weight").shape[0])
-                for nodes_R in self._blocks():
-                    mixed_RK = self._mixed(nodes_R, read)
-                    deep_NK[nodes_R[0] : nodes_R[-1] + 1] = layer(mixed_RK).relu().cpu()
-                read = self._reader(deep_NK)
-            whole = self._space(2 * self.item.table.dim)
-            num_items = self.item.table.num_rows
-            for nodes_R in self._blocks():
-                side = int(nodes_R[0] < num_items)
-                found_RK = self._headed(self._own(nodes_R), read(nodes_R), side)
-                whole[nodes_R[0] : nodes_R[-1] + 1] = found_RK.cpu()
-        tables = whole[num_items:], whole[:num_items]
-        if not self.training:
-            self._tables = tables
-        return tables
+            return self.made()
 
-    def train(self, mode: bool = True) -> Self:
-        """Forgets the vectors that prediction has kept."""
-        self._tables = None
-        return super().train(mode)
+    def make(self) -> tuple[Tensor, Tensor]:
+        """Vectors of all users and items, block by block."""
+        read: Callable[[npt.NDArray[np.int64]], Tensor] = self._own
+        for layer in self.layers:
+            deep_NK = self._space(layer.get_parameter("weight").shape[0])
+            for nodes_R in self._blocks():
+                mixed_RK = self._mixed(nodes_R, read)
+                deep_NK[nodes_R[0] : nodes_R[-1] + 1] = layer(mixed_RK).relu().cpu()
+            read = self._reader(deep_NK)
+        whole = self._space(2 * self.item.table.dim)
+        num_items = self.item.table.num_rows
+        for nodes_R in self._blocks():
+            side = int(nodes_R[0] < num_items)
+            found_RK = self._headed(self._own(nodes_R), read(nodes_R), side)
+            whole[nodes_R[0] : nodes_R[-1] + 1] = found_RK.cpu()
+        return whole[num_items:], whole[:num_items]
 
     def _convolved(self, x_MK: Tensor, own_M: Tensor, blocks: Sequence[Adjacency]) -> Tensor:
         for layer, block in zip(self.layers, blocks, strict=True):

@@ -129,7 +129,7 @@ def test_messages_of_gcmc_go_along_ratings_of_their_level() -> None:
     net = GCMCNet([1, 1, 2], [1, 2, 2], [0, 1, 1], [1.0, 5.0], 4, 3, hidden=3, dim=2, dropout=0)
     item_IRH = net.items.weight.detach().view(3, 2, 3).cumsum(1)
     message = item_IRH[1, 0] / 2**0.5 + item_IRH[2, 1] / 2  # degrees: 2 and 1, 2 and 2
-    user_UK, _ = net._encode()
+    user_UK, _ = net.make()
 
     torch.testing.assert_close(user_UK[1].detach(), (net.user_out(message.relu())).detach())
     assert (2, 2) == net({"user": torch.tensor([1, 0]), "item": torch.tensor([2, 0])}).shape
