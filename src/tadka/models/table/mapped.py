@@ -3,7 +3,6 @@
 Letters of shapes: N rows of a call, U rows that differ, D dimensions of a vector.
 """
 
-import fcntl
 import os
 import shutil
 import weakref
@@ -16,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from tadka.core.error import ConfigError, DataError
+from tadka.models.table.lock import lock_folder
 from tadka.models.table.segment import Layout, Manifest, Segment, next_version, segment_path
 from tadka.models.table.table import (
     Init,
@@ -49,7 +49,12 @@ class MappedTable:
         self._changed: set[int] = set()  # segments that no manifest names yet
         self._manifest = Manifest.read(self.folder)
         if not read_only:
-            self._unlock = weakref.finalize(self, os.close, _locked(self.folder))
+            lock = lock_folder(
+                self.folder,
+                f"Another process writes to table {str(self.folder)!r}; one may at a time. Wait "
+                "for it, stop it, or open the table with read_only=True.",
+            )
+            self._unlock = weakref.finalize(self, os.close, lock)
             self._manifest = Manifest.read(self.folder)
             self._manifest.sweep(self.folder)
             self._version = next_version(self.folder)
@@ -328,17 +333,3 @@ def _cuts(start: int, stop: int, segment_rows: int) -> Iterator[int]:
 
 def _reopened(folder: str) -> MappedTable:
     return MappedTable.open(folder, read_only=True)
-
-
-def _locked(folder: Path) -> int:
-    """A descriptor that holds the lock of a folder."""
-    descriptor = os.open(folder / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError as error:
-        os.close(descriptor)
-        raise DataError(
-            f"Another process writes to table {str(folder)!r}; one may at a time. Wait for it, "
-            "stop it, or open the table with read_only=True."
-        ) from error
-    return descriptor

@@ -15,7 +15,6 @@ over it. A row, once committed, keeps its number.
 Letters of shapes: N values of a call.
 """
 
-import fcntl
 import json
 import os
 from contextlib import suppress
@@ -29,6 +28,7 @@ import numpy.typing as npt
 from tadka.core.error import ConfigError, DataError, NotFound
 from tadka.core.extra import require
 from tadka.models.table.index import RowIndex
+from tadka.models.table.lock import lock_folder
 from tadka.models.table.text import Keys, hash_texts, integers, parts, texts
 from tadka.storage.publish import publish_file, sync
 
@@ -267,16 +267,11 @@ class Vocabulary:
                 f"Vocabulary {str(self.folder)!r} was opened at size {self._pinned:,}; it cannot "
                 "be changed. Open it without a size."
             )
-        lock = os.open(self.folder / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            os.close(lock)
-            raise DataError(
-                f"Another process is adding to vocabulary {str(self.folder)!r}; one may at a time. "
-                "Wait for it, or stop it."
-            ) from error
-        self._lock = lock
+        self._lock = lock_folder(
+            self.folder,
+            f"Another process is adding to vocabulary {str(self.folder)!r}; one may at a time. "
+            "Wait for it, or stop it.",
+        )
         self._kind, self._size = _read_manifest(self.folder / "manifest.json")
         self._committed = self._size
         self._map()
