@@ -11,10 +11,10 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.console import Console
 from rich.table import Table
 
-from tadka.cli.option import ProgressMode
+from tadka.cli.option import JSON, PROGRESS, ProgressMode
+from tadka.cli.output import console
 from tadka.core.error import ConfigError
 from tadka.core.locate import locate
 from tadka.core.resource import format_bytes
@@ -30,7 +30,6 @@ from tadka.dataset.version.version import Version
 from tadka.storage.publish import publish_file
 
 FAILED = 1
-_FILE_WIDTH = 120
 
 _SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
 _OLDEST_S = 100 * 366 * 86_400
@@ -75,8 +74,6 @@ _ENGINE = typer.Option(help="What runs the SQL.")
 _MERGE = typer.Option(
     "--with", help="A YAML file of paths and parameters, merged over it.", show_default=False
 )
-_JSON = typer.Option("--json", help="Print the result as one JSON object, nothing else.")
-_PROGRESS = typer.Option(help="On standard error: bars on a terminal, JSON lines, or nothing.")
 _OUT = Annotated[
     str, typer.Argument(help="The folder that versions were written to.", show_default=False)
 ]
@@ -160,8 +157,8 @@ def check(
     *,
     engine: Annotated[EngineName, _ENGINE] = EngineName.DUCKDB,
     merged: Annotated[Path | None, _MERGE] = None,
-    as_json: Annotated[bool, _JSON] = False,
-    progress: Annotated[ProgressMode, _PROGRESS] = ProgressMode.AUTO,
+    as_json: JSON = False,
+    progress: PROGRESS = ProgressMode.AUTO,
 ) -> None:
     """Check a definition and its inputs: windows, partitions, columns, types, keys and times.
 
@@ -187,7 +184,7 @@ def plan(
     *,
     engine: Annotated[EngineName, _ENGINE] = EngineName.DUCKDB,
     merged: Annotated[Path | None, _MERGE] = None,
-    as_json: Annotated[bool, _JSON] = False,
+    as_json: JSON = False,
 ) -> None:
     """Show what would be read, and the SQL; runs nothing.
 
@@ -225,8 +222,8 @@ def write(
     fingerprint: Annotated[
         Level, typer.Option(help="How much of the inputs is read, to tell later if they changed.")
     ] = Level.CONTENT,
-    as_json: Annotated[bool, _JSON] = False,
-    progress: Annotated[ProgressMode, _PROGRESS] = ProgressMode.AUTO,
+    as_json: JSON = False,
+    progress: PROGRESS = ProgressMode.AUTO,
 ) -> None:
     """Write a version: files of a chosen size, a manifest, fingerprints of all inputs.
 
@@ -250,7 +247,7 @@ def write(
       tadka dataset list out/ctr
       tadka dataset list out/ctr --json""",
 )
-def list_versions(out: _OUT, *, as_json: Annotated[bool, _JSON] = False) -> None:
+def list_versions(out: _OUT, *, as_json: JSON = False) -> None:
     """List the versions in a folder, the newest first."""
     versions = Store(out).versions()[::-1]
     if as_json:
@@ -270,7 +267,7 @@ def list_versions(out: _OUT, *, as_json: Annotated[bool, _JSON] = False) -> None
             f"{found['num_files']:,}",
             found["engine"],
         )
-    _console().print(table)
+    console().print(table)
 
 
 @app.command(
@@ -289,7 +286,7 @@ def show(
         Path | None,
         typer.Option(help="Write a report of the columns as one HTML file.", show_default=False),
     ] = None,
-    as_json: Annotated[bool, _JSON] = False,
+    as_json: JSON = False,
 ) -> None:
     """Show a version: its definition, inputs, checks, columns and their statistics."""
     found = Store(out).version(version)
@@ -316,7 +313,7 @@ def diff(
     old: Annotated[str, typer.Argument(help="A version.", show_default=False)],
     new: Annotated[str, typer.Argument(help="Another version.", show_default=False)],
     *,
-    as_json: Annotated[bool, _JSON] = False,
+    as_json: JSON = False,
 ) -> None:
     """Show how two versions differ: definition, parameters, inputs, counts, columns, statistics.
 
@@ -343,7 +340,7 @@ def verify(
     level: Annotated[
         Level, typer.Option(help="How closely; only content can prove that inputs are the same.")
     ] = Level.CONTENT,
-    as_json: Annotated[bool, _JSON] = False,
+    as_json: JSON = False,
 ) -> None:
     """Look whether a version's inputs and its own files are what they were.
 
@@ -384,7 +381,7 @@ def clean(
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Show what would be removed; remove nothing.")
     ] = False,
-    as_json: Annotated[bool, _JSON] = False,
+    as_json: JSON = False,
 ) -> None:
     """Remove what killed processes left in a folder of versions; versions and tags stay.
 
@@ -531,9 +528,4 @@ def _print_record(version: Version) -> None:
             "" if found.num_distinct is None else f"{found.num_distinct:,}",
             *("" if v is None else f"{v:,.6g}" if isinstance(v, float) else str(v) for v in values),
         )
-    _console().print(shown)
-
-
-def _console() -> Console:
-    console = Console(highlight=False)
-    return console if console.is_terminal else Console(highlight=False, width=_FILE_WIDTH)
+    console().print(shown)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.console import Console
 
-from tadka.cli.option import ProgressMode
+from tadka.cli.option import JSON, PROGRESS, ProgressMode
 from tadka.core.extra import require
 
 if TYPE_CHECKING:
@@ -46,13 +46,8 @@ def demo(
     seed: Annotated[
         int, typer.Option(help="Of the order and of the first weights.", min=0, max=2**32 - 1)
     ] = 0,
-    as_json: Annotated[
-        bool, typer.Option("--json", help="Print the result as one JSON object, nothing else.")
-    ] = False,
-    progress: Annotated[
-        ProgressMode,
-        typer.Option(help="On standard error: bars on a terminal, JSON lines, or nothing."),
-    ] = ProgressMode.AUTO,
+    as_json: JSON = False,
+    progress: PROGRESS = ProgressMode.AUTO,
 ) -> None:
     """Train a Factorization Machine on film ratings, predict, and write a report.
 

@@ -11,7 +11,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from tadka.cli.option import ProgressMode
+from tadka.cli.option import JSON, PROGRESS, ProgressMode
+from tadka.cli.output import console
 from tadka.core.error import ConfigError, DataError, NotFound
 from tadka.core.extra import require
 from tadka.core.progress import Progress, ProgressRow
@@ -26,7 +27,6 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 FAILED = 1
-_FILE_WIDTH = 120
 _STEP_ROWS = 2_000
 """Rows that are checked between two redraws of the progress."""
 
@@ -46,8 +46,6 @@ _CLASS = Annotated[
         show_default=False,
     ),
 ]
-_JSON = typer.Option("--json", help="Print the result as one JSON object, nothing else.")
-_PROGRESS = typer.Option(help="On standard error: bars on a terminal, JSON lines, or nothing.")
 
 
 @app.command(
@@ -67,8 +65,8 @@ def check(
     rows: Annotated[int, typer.Option(help="Rows to check, from the first on; 0: all.", min=0)] = (
         100_000
     ),
-    as_json: Annotated[bool, _JSON] = False,
-    progress: Annotated[ProgressMode, _PROGRESS] = ProgressMode.AUTO,
+    as_json: JSON = False,
+    progress: PROGRESS = ProgressMode.AUTO,
 ) -> None:
     """Show how each feature is computed, and prove on data that all ways give the same bits.
 
@@ -89,10 +87,7 @@ def check(
     if as_json:
         typer.echo(json.dumps(found.to_dict()))
     else:
-        console = Console(highlight=False)
-        if not console.is_terminal:  # a file has no width, so that lines need not be cut
-            console = Console(highlight=False, width=_FILE_WIDTH)
-        _print(found, console)
+        _print(found, console())
     if found.difference is not None:
         raise typer.Exit(FAILED)
 
@@ -183,7 +178,7 @@ def vocabulary(
     min_count: Annotated[
         int, typer.Option(help="Leave out words that come less often.", min=1)
     ] = 1,
-    progress: Annotated[ProgressMode, _PROGRESS] = ProgressMode.AUTO,
+    progress: PROGRESS = ProgressMode.AUTO,
 ) -> None:
     """Write the words of a field or property for Vocabulary(file=...), frequent ones first."""
     require("pyarrow", extra="arrow")

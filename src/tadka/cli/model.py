@@ -6,29 +6,21 @@ from contextlib import contextmanager, redirect_stdout
 from dataclasses import asdict, dataclass
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from tadka.cli.model_look import (
-    JSON,
-    RUN,
-    TRACKING,
-    console,
-    echo_json,
-    marked,
-    models,
-    print_history,
-    print_metrics,
-    print_rows,
-    print_table,
-)
-from tadka.cli.model_look import app as look_app
+from tadka.cli.model_catalog import app as catalog_app
+from tadka.cli.model_metric import marked, print_history, print_metrics
+from tadka.cli.model_option import RUN, TRACKING
+from tadka.cli.model_run import app as run_app
 from tadka.cli.model_vector import app as vector_app
-from tadka.cli.option import ProgressMode
+from tadka.cli.option import JSON, PROGRESS, ProgressMode, names_of
+from tadka.cli.output import console, echo_json, print_rows, print_table
 from tadka.cli.warning import short_warnings
 from tadka.core.config import load_config, read_config
 from tadka.core.error import ConfigError, DataError
+from tadka.core.extra import require
 from tadka.core.resource import format_bytes
 from tadka.models.data.config import DataConfig
 from tadka.models.data.prepare import prepare
@@ -37,6 +29,9 @@ from tadka.models.train.config import Config, read
 
 if TYPE_CHECKING:
     from tadka.models.train.bench import Trial
+
+models: Any = require("tadka.models")
+"""The room, whose names are imported when a command uses them: most of them need extras."""
 
 FAILED = 1
 _DATA = "data"  # prepared rows, beside the folders of runs, as training has it
@@ -75,10 +70,6 @@ _SET = Annotated[
         show_default=False,
     ),
 ]
-_PROGRESS = Annotated[
-    ProgressMode,
-    typer.Option(help="On standard error: bars on a terminal, JSON lines, or nothing."),
-]
 
 
 @app.command(
@@ -111,7 +102,7 @@ def train(
         ),
     ] = None,
     as_json: JSON = False,
-    progress: _PROGRESS = ProgressMode.AUTO,
+    progress: PROGRESS = ProgressMode.AUTO,
 ) -> None:
     """Check the data, train a model, judge it on the test part, and keep the run."""
     wanted = read(config, settings or [])
@@ -167,10 +158,10 @@ def predict(
     ] = False,
     tracking: TRACKING = None,
     as_json: JSON = False,
-    progress: _PROGRESS = ProgressMode.AUTO,
+    progress: PROGRESS = ProgressMode.AUTO,
 ) -> None:
     """Write a model's outputs for every row, in their order."""
-    kept = None if keep is None else [name for name in map(str.strip, keep.split(",")) if name]
+    kept = None if keep is None else names_of(keep)
     with _quiet():
         report = models.predict(
             run,
@@ -283,7 +274,7 @@ def bench(
         ),
     ] = None,
     as_json: JSON = False,
-    progress: _PROGRESS = ProgressMode.AUTO,
+    progress: PROGRESS = ProgressMode.AUTO,
 ) -> None:
     """Train several models on the same data, and print one table.
 
@@ -296,7 +287,7 @@ def bench(
             told = f"{trial.seconds:,.1f} s" if trial.is_ok else f"failed: {trial.reason}"
             typer.echo(f"{trial.model}: {told}", err=True)
 
-    wanted = [name for name in map(str.strip, names.split(",")) if name]
+    wanted = names_of(names)
     with _quiet():
         trials = models.bench(
             config, wanted, settings or [], kept=keep, progress=progress.value, on_trial=tell
@@ -309,7 +300,8 @@ def bench(
         raise typer.Exit(FAILED)
 
 
-app.add_typer(look_app)
+app.add_typer(catalog_app)
+app.add_typer(run_app)
 app.add_typer(vector_app)
 
 # ---------------------------------------------------------------- what several commands do

@@ -3,12 +3,18 @@
 from dataclasses import asdict
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
-from tadka.cli.model_look import JSON, RUN, TRACKING, console, echo_json, models, print_table
+from tadka.cli.model_option import RUN, TRACKING
+from tadka.cli.option import JSON
+from tadka.cli.output import console, echo_json, print_table
+from tadka.core.extra import require
 from tadka.core.resource import format_bytes
+
+models: Any = require("tadka.models")
+"""The room, whose names are imported when a command uses them: most of them need extras."""
 
 app = typer.Typer(rich_markup_mode=None)
 

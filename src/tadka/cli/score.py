@@ -10,7 +10,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from tadka.cli.option import ProgressMode
+from tadka.cli.option import JSON, PROGRESS, ProgressMode, names_of
 from tadka.core.config import load_config
 from tadka.core.error import ConfigError, DataError
 from tadka.core.extra import require
@@ -37,8 +37,6 @@ app = typer.Typer(
     add_completion=False,
 )
 
-_JSON = typer.Option("--json", help="Print the result as one JSON object, nothing else.")
-_PROGRESS = typer.Option(help="On standard error: bars on a terminal, JSON lines, or nothing.")
 _FEATURES = typer.Option(
     help="The feature class, as MODULE:CLASS or FILE.py:CLASS; else the one the model names.",
     show_default=False,
@@ -62,8 +60,8 @@ def fit_command(
     replace: Annotated[
         bool, typer.Option("--replace", help="Replace a model directory that exists.")
     ] = False,
-    as_json: Annotated[bool, _JSON] = False,
-    progress: Annotated[ProgressMode, _PROGRESS] = ProgressMode.AUTO,
+    as_json: JSON = False,
+    progress: PROGRESS = ProgressMode.AUTO,
 ) -> None:
     """Train a linear model, FM or FFM on a table, and write a model directory."""
     wanted = load_config(FitConfig, config, settings or [])
@@ -108,13 +106,13 @@ def predict(
         str, typer.Option(help="Columns of the rows to write beside the score, with commas.")
     ] = "",
     features: Annotated[str | None, _FEATURES] = None,
-    progress: Annotated[ProgressMode, _PROGRESS] = ProgressMode.AUTO,
+    progress: PROGRESS = ProgressMode.AUTO,
 ) -> None:
     """Score every row of a table."""
     loaded = load(model, find_class(features) if features else None)
     if loaded.definition is None:
         raise ConfigError(f"Model {str(model)!r} has no feature class, so it cannot read a table.")
-    kept = [name.strip() for name in keep.split(",") if name.strip()]
+    kept = names_of(keep)
     names = list(dict.fromkeys([*(f.name for f in loaded.definition.fields), *kept]))
     with Progress(progress.value) as shown:
         scored = _scored(loaded, tables(rows, names), kept, shown)
@@ -171,7 +169,7 @@ def show(
         bool, typer.Option("--check", help="Load the model too, which checks every file of it.")
     ] = False,
     features: Annotated[str | None, _FEATURES] = None,
-    as_json: Annotated[bool, _JSON] = False,
+    as_json: JSON = False,
 ) -> None:
     """Show what a model is, was trained on and is worth."""
     record = read_record(model)

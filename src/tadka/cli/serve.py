@@ -9,10 +9,11 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.console import Console
 from rich.table import Table
 from typer.core import TyperGroup
 
+from tadka.cli.option import JSON, names_of
+from tadka.cli.output import console
 from tadka.core.error import ConfigError, NotFound
 from tadka.core.resource import parse_bytes
 from tadka.features.features import Features
@@ -68,7 +69,6 @@ _REQUESTS = typer.Option(
     help="Rows to try a version with: a table file; else the last logged ones.",
     show_default=False,
 )
-_JSON = typer.Option("--json", help="Print the result as one JSON object, nothing else.")
 
 
 @app.command(
@@ -263,7 +263,7 @@ def publish(
     store: Annotated[str, _STORE] = _DEFAULT.store,
     requests: Annotated[str | None, _REQUESTS] = None,
     features: Annotated[str | None, _FEATURES] = None,
-    as_json: Annotated[bool, _JSON] = False,
+    as_json: JSON = False,
 ) -> None:
     """Copy a model into the store, try it with requests, and point an alias at it.
 
@@ -388,7 +388,7 @@ def shadow(
 def status(
     *,
     store: Annotated[str, _STORE] = _DEFAULT.store,
-    as_json: Annotated[bool, _JSON] = False,
+    as_json: JSON = False,
 ) -> None:
     """Show every alias: its version, share of the requests, and what the model is worth."""
     place = Store(store)
@@ -401,9 +401,7 @@ def status(
     if not rows:
         typer.echo(f"{store} serves nothing yet; run: {publish_command(store)}")
         return
-    console = Console(highlight=False)
-    if not console.is_terminal:  # a file has no width, so that lines need not be cut
-        console = Console(highlight=False, width=_WIDTH)
+    shown = console(_WIDTH)
     table = Table(box=None, pad_edge=False, header_style="bold")
     for heading in ("model", "alias", "version", "share", "before", "since (UTC)", "kind"):
         is_number = heading in {"version", "share", "before"}
@@ -421,10 +419,10 @@ def status(
             row.kind,
             _metrics(row.metrics),
         )
-    console.print(table)
+    shown.print(table)
     for name, traffic in state.models.items():
         if traffic.key:
-            console.print(f"{name} is split by {traffic.key}", markup=False)
+            shown.print(f"{name} is split by {traffic.key}", markup=False)
 
 
 def _metrics(metrics: Any) -> str:
@@ -525,7 +523,7 @@ def load(
     html: Annotated[
         Path | None, typer.Option(help="Write the report as a page.", show_default=False)
     ] = None,
-    as_json: Annotated[bool, _JSON] = False,
+    as_json: JSON = False,
 ) -> None:
     """Send distinct requests to a server, and show how fast and how well it answers.
 
@@ -539,7 +537,7 @@ def load(
         streams=streams,
         deadline_ms=deadline_ms,
         poisson=poisson,
-        models=tuple(name.strip() for name in models.split(",") if name.strip()),
+        models=tuple(names_of(models)),
     )
     cls = _class(store, features)
     report = run_load(config, read_rows(rows, cls, max_rows=_MAX_ROWS), method_path(cls))

@@ -11,9 +11,9 @@ from typing import Annotated, Any, Self
 
 import typer
 
-from tadka.cli.option import ProgressMode
+from tadka.cli.option import JSON, PROGRESS, ProgressMode
 from tadka.cli.parameter import find_tasks
-from tadka.cli.task_store import JSON, SETTINGS, WORKSPACE, use_settings
+from tadka.cli.task_store import SETTINGS, WORKSPACE, use_settings
 from tadka.cli.task_store import app as store_app
 from tadka.cli.warning import short_warnings
 from tadka.core.error import ConfigError
@@ -121,10 +121,7 @@ def run(
     ] = None,
     settings: SETTINGS = None,
     as_json: JSON = False,
-    progress: Annotated[
-        ProgressMode,
-        typer.Option(help="On standard error: bars on a terminal, JSON lines, or nothing."),
-    ] = ProgressMode.AUTO,
+    progress: PROGRESS = ProgressMode.AUTO,
 ) -> None:
     """Make what is not stored yet, and what changed since.
 

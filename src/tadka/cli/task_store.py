@@ -8,6 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
+from tadka.cli.option import JSON
 from tadka.cli.parameter import find_tasks
 from tadka.core.error import ConfigError, DataError
 from tadka.task.gokart.workspace import from_gokart
@@ -42,9 +43,6 @@ SETTINGS = Annotated[
         help="A TOML or YAML file; what TADKA_SETTINGS names, else tadka.toml or tadka.yaml.",
         show_default=False,
     ),
-]
-JSON = Annotated[
-    bool, typer.Option("--json", help="Print the result as one JSON value, nothing else.")
 ]
 _NAME = Annotated[
     str,

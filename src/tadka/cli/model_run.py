@@ -1,26 +1,21 @@
-"""`tadka model`, of what is there: models by name, runs, versions and what they were made from."""
+"""`tadka model`, of what was trained: runs, versions and what they were made from."""
 
 import json
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.console import Console
-from rich.table import Table
-from rich.text import Text
 
-from tadka.core.chart import spark_line
+from tadka.cli.model_metric import marked, number, print_history, print_metrics
+from tadka.cli.model_option import RUN, TRACKING
+from tadka.cli.option import JSON
+from tadka.cli.output import echo_json, print_rows, print_table, shown
 from tadka.core.error import ConfigError
 from tadka.core.extra import require
-from tadka.core.locate import user_module
 from tadka.models.data.check import CheckConfig
 from tadka.models.data.config import DataConfig
-from tadka.models.define.catalog import get
-from tadka.models.define.describe import parameters_of, summaries
-from tadka.models.measure.best import best_of
 from tadka.models.train.config import StreamConfig
 from tadka.models.train.past import Comparison, find
 from tadka.registry.kept import address_of
@@ -31,69 +26,10 @@ from tadka.registry.registry import Registry
 models: Any = require("tadka.models")
 """The room, whose names are imported when a command uses them: most of them need extras."""
 
-_FILE_WIDTH = 120
 _SHORT = 8  # letters of an id
 _LIBRARIES = ("torch", "numpy", "pyarrow", "lightgbm")
 
 app = typer.Typer(rich_markup_mode=None)
-
-RUN = Annotated[
-    str,
-    typer.Argument(
-        metavar="RUN",
-        help="Id of a run or its beginning, fm@champion, fm/3, or the folder of a run.",
-        show_default=False,
-    ),
-]
-TRACKING = Annotated[
-    str | None,
-    typer.Option(
-        metavar="URI",
-        help="Registry: sqlite:///FILE or http://HOST:PORT; else TADKA_TRACKING, else "
-        "sqlite:///runs/registry.db.",
-        show_default=False,
-    ),
-]
-MODULE = Annotated[
-    str | None,
-    typer.Option(
-        metavar="MODULE",
-        help="Module or .py file that registers models of your own.",
-        show_default=False,
-    ),
-]
-JSON = Annotated[
-    bool, typer.Option("--json", help="Print the result as one JSON value, nothing else.")
-]
-
-
-@app.command(
-    "list",
-    epilog="""\b
-    Examples:
-      tadka model list
-      tadka model list fm
-      tadka model list my_model --module my_models.py --json""",
-)
-def list_models(
-    name: Annotated[
-        str | None, typer.Argument(metavar="NAME", help="Of one model.", show_default=False)
-    ] = None,
-    *,
-    module: MODULE = None,
-    as_json: JSON = False,
-) -> None:
-    """List the models, or what one of them takes in and its parameters."""
-    if module is not None:
-        user_module(module, "my_models.py")
-    if name is not None:
-        _tell_model(name, as_json=as_json)
-        return
-    found = summaries()
-    if as_json:
-        echo_json([asdict(one) for one in found])
-        return
-    print_table(("model", "task", ""), [(one.name, one.task, one.told) for one in found])
 
 
 @app.command(
@@ -118,7 +54,7 @@ def show(
     history = {name: record.history(name) for name in record.metrics}
     lineage, versions = _origin(run, record, tracking)
     if as_json:
-        told = record_to_json(record)
+        told = _record_to_json(record)
         told["history"] = history
         told["parents"] = [one.id for one in lineage.parents]
         told["versions"] = [str(one) for one in versions]
@@ -127,7 +63,7 @@ def show(
     _tell_run(record, lineage, versions)
     params = record.params if every else _chosen(record.params)
     typer.echo("\nparameters")
-    print_rows([(name, _shown(value)) for name, value in params.items()])
+    print_rows([(name, shown(value)) for name, value in params.items()])
     typer.echo("\nmetrics")
     print_metrics(record.metrics)
     print_history({name: [value for _, value in points] for name, points in history.items()})
@@ -190,7 +126,7 @@ def runs(
     registry = Registry(tracking, experiment=experiment or "tadka")
     found = registry.runs(model, limit, everywhere=experiment is None)
     if as_json:
-        echo_json([record_to_json(one) for one in found])
+        echo_json([_record_to_json(one) for one in found])
         return
     if not found:
         typer.echo(f"There are no runs at {registry.uri!r}.")
@@ -291,8 +227,8 @@ def made(run: RUN, *, tracking: TRACKING = None, as_json: JSON = False) -> None:
     if as_json:
         echo_json(
             {
-                "run": record_to_json(lineage.run),
-                "parents": [record_to_json(one) for one in lineage.parents],
+                "run": _record_to_json(lineage.run),
+                "parents": [_record_to_json(one) for one in lineage.parents],
                 "missing": lineage.missing,
             }
         )
@@ -325,7 +261,7 @@ def fed(
     if as_json:
         echo_json(
             {
-                "runs": [record_to_json(one) for one in found],
+                "runs": [_record_to_json(one) for one in found],
                 "versions": [str(one) for one in versions],
             }
         )
@@ -355,16 +291,7 @@ def fed(
 # ---------------------------------------------------------------- what several commands do
 
 
-def echo_json(value: Any) -> None:
-    """One JSON value on standard output; numbers that JSON does not have become null.
-
-    Args:
-        value: Plain.
-    """
-    typer.echo(json.dumps(_finite(value), default=str))
-
-
-def record_to_json(record: RunRecord) -> dict[str, Any]:
+def _record_to_json(record: RunRecord) -> dict[str, Any]:
     """A run as JSON has it, without its history.
 
     Args:
@@ -381,127 +308,11 @@ def record_to_json(record: RunRecord) -> dict[str, Any]:
         "metrics": dict(record.metrics),
         "dataset": None if record.dataset is None else asdict(record.dataset),
         "code": record.code,
+        "folder": record.directory,
         "environment": dict(record.environment),
         "parent": record.parent,
         "tags": dict(record.tags),
     }
-
-
-def print_rows(rows: Sequence[tuple[str, str]]) -> None:
-    """Names with what is said of them.
-
-    Args:
-        rows: Pairs.
-    """
-    table = Table.grid(padding=(0, 2))
-    for name, told in rows:
-        table.add_row(Text(name), Text(told))
-    console().print(table)
-
-
-def print_table(
-    titles: Sequence[str], rows: Sequence[Sequence[str]], right: Sequence[str] = ()
-) -> None:
-    """Rows below their titles.
-
-    Args:
-        titles: Of the columns.
-        rows: Cells.
-        right: Titles of columns of numbers.
-    """
-    table = Table(box=None, pad_edge=False)
-    for title in titles:
-        is_number = title.strip() in map(str.strip, right)
-        table.add_column(title, justify="right" if is_number else "left", overflow="fold")
-    for row in rows:
-        table.add_row(*map(Text, row))  # as Text: a value such as "[b]" is no markup
-    console().print(table)
-
-
-def print_metrics(metrics: Mapping[str, float]) -> None:
-    """Metrics with their values, below one another.
-
-    Args:
-        metrics: By name.
-    """
-    print_rows([(name, number(value)) for name, value in metrics.items()])
-
-
-def print_history(history: Mapping[str, Sequence[float]]) -> None:
-    """A small chart for each metric that has a value for several epochs.
-
-    Args:
-        history: Values by metric, in the order of the epochs.
-    """
-    drawn = {
-        name: values
-        for name, values in history.items()
-        if len(set(values)) > 1 and name not in ("epoch", "seconds")
-    }
-    if not drawn:
-        return
-    epochs = max(map(len, drawn.values()))
-    typer.echo(f"\nby epoch, {epochs} of them")
-    print_rows(
-        [
-            (name, f"{spark_line(values)}  {number(values[0])} to {number(values[-1])}")
-            for name, values in drawn.items()
-        ]
-    )
-
-
-def number(value: float | None) -> str:
-    """A metric's value for people.
-
-    Args:
-        value: None where there is none.
-    """
-    if value is None:
-        return ""
-    return f"{value:,.0f}" if float(value).is_integer() and abs(value) > 1 else f"{value:.5g}"
-
-
-def marked(name: str, values: Sequence[float | None]) -> list[str]:
-    """Values of a metric for people, a star behind the best one.
-
-    Args:
-        name: Of the metric.
-        values: None where there is none.
-    """
-    best = best_of(name, values)
-    return [f"{number(v)}{' *' if at == best else '  '}" for at, v in enumerate(values)]
-
-
-def console() -> Console:
-    """The terminal; wide where standard output is a file."""
-    found = Console(highlight=False)
-    return found if found.is_terminal else Console(highlight=False, width=_FILE_WIDTH)
-
-
-def _tell_model(name: str, *, as_json: bool) -> None:
-    model = get(name)
-    parameters = parameters_of(model)
-    if as_json:
-        echo_json(
-            {
-                "name": name,
-                "task": model.task,
-                "doc": model.__doc__,
-                "inputs": [asdict(column) for column in model.inputs],
-                "parameters": [asdict(one) for one in parameters],
-            }
-        )
-        return
-    typer.echo(f"{name} ({model.task}): {(model.__doc__ or '').strip().partition(chr(10))[0]}\n")
-    print_table(
-        ("column", "type", "role", "vocabulary", ""),
-        [(c.name, c.dtype, c.role, c.vocabulary_name, c.help) for c in model.inputs],
-    )
-    typer.echo()
-    print_table(
-        ("parameter", "type", "default", ""),
-        [(one.name, one.kind, _shown(one.default), one.told) for one in parameters],
-    )
 
 
 def _origin(
@@ -526,7 +337,7 @@ def _tell_run(record: RunRecord, lineage: Lineage, versions: Sequence[ModelVersi
         ("run", f"{record.id}  {record.model}, {record.status}"),
         ("started", f"{record.started:%Y-%m-%d %H:%M:%S} UTC{took}"),
         ("versions", ", ".join(map(str, versions))),
-        ("folder", str(record.environment.get("folder", ""))),
+        ("folder", record.directory),
     ]
     if record.dataset is not None:
         data = record.dataset
@@ -550,7 +361,7 @@ def _tell_comparison(found: Comparison) -> None:
     for name, block in zip(("made of", "parameters"), blocks, strict=True):
         if block:
             titles[0] = name
-            rows = [[key, *map(_shown, values)] for key, values in block.items()]
+            rows = [[key, *map(shown, values)] for key, values in block.items()]
             print_table(titles, rows, right=titles[1:])
             typer.echo()
     titles[0] = "metrics"
@@ -585,17 +396,3 @@ def _few(metrics: Mapping[str, float], most: int = 3) -> str:
         and name not in ("seconds", "lr", "loss", "epoch")
     ]
     return ", ".join(f"{name} {number(metrics[name])}" for name in names[:most])
-
-
-def _shown(value: Any) -> str:
-    if value is None:
-        return ""
-    return value if isinstance(value, str) else json.dumps(value, default=str)
-
-
-def _finite(value: Any) -> Any:
-    if isinstance(value, Mapping):
-        return {key: _finite(part) for key, part in value.items()}
-    if isinstance(value, list | tuple):
-        return [_finite(part) for part in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value
