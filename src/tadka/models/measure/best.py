@@ -1,4 +1,4 @@
-"""Which of several values of a metric is the best one."""
+"""Which values of a metric are better than others, and which is the best one."""
 
 import math
 from collections.abc import Sequence
@@ -27,11 +27,19 @@ def best_of(name: str, values: Sequence[float | None]) -> int | None:
     known = {n: v for n, v in enumerate(values) if v is not None and not math.isnan(v)}
     if len(known) < 2 or len(set(known.values())) == 1 or name.startswith(_COUNTS):
         return None
+    return min(known, key=lambda index: badness(name, known[index]))
 
-    def badness(index: int) -> float:
-        if "calibration" in name:
-            return abs(known[index] - 1)
-        is_low = any(word in name for word in _LOW)
-        return known[index] if is_low else -known[index]
 
-    return min(known, key=badness)
+def badness(name: str, value: float) -> float:
+    """How bad a value is: the lower, the better the model.
+
+    Args:
+        name: Of the metric, as for `best_of`.
+        value: Any; NaN stays NaN.
+
+    >>> badness("valid_auc", 0.7) > badness("valid_auc", 0.8)
+    True
+    """
+    if "calibration" in name:
+        return abs(value - 1)
+    return value if any(word in name for word in _LOW) else -value

@@ -9,10 +9,9 @@ import torch
 from torch import Tensor, nn
 
 from tadka.models.define.model import Task
+from tadka.models.measure.best import badness
 from tadka.models.train.run import ModelRun
 
-# What goes down as a model gets better; everything else goes up.
-_LOWER_IS_BETTER = ("loss", "rmse", "mae", "error")
 _MONITOR = {
     "binary": "valid_auc",
     "rating": "valid_rmse",
@@ -66,9 +65,7 @@ class Keeper:
 
     def _judge(self, found: Mapping[str, float]) -> bool:
         name = self._metric if self._metric in found else next(iter(found))
-        value = found[name]
-        if any(word in name for word in _LOWER_IS_BETTER):
-            value = -value
+        value = -badness(name, found[name])
         is_first = math.isnan(self._best_value) and not math.isnan(value)
         if is_first or value > self._best_value:
             self._best_value, self._num_worse = value, 0
