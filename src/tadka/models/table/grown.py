@@ -148,7 +148,7 @@ def _spans(old_state: Mapping[str, torch.Tensor], net: nn.Module) -> dict[str, l
         if vocabulary is None:
             continue
         prefix = f"{name}." if name else ""
-        tensors = {**dict(module.named_parameters(recurse=False))}
+        tensors: dict[str, torch.Tensor] = dict(module.named_parameters(recurse=False))
         tensors |= dict(module.named_buffers(recurse=False))
         for own, now in tensors.items():
             key = prefix + own

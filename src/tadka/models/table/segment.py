@@ -14,7 +14,7 @@ import json
 import os
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -45,7 +45,7 @@ class Layout:
     Args:
         dim: D.
         dtype: Of the values: `"float32"` or `"float16"`.
-        segment_rows: Rows of a segment, a power of two.
+        segment_rows: Rows of a segment.
     """
 
     dim: int
@@ -147,7 +147,7 @@ class Manifest:
     seed: int
     eps: float
     num_pushes: int = 0
-    versions: tuple[int, ...] = field(default=())
+    versions: tuple[int, ...] = ()
 
     def path(self, folder: Path, number: int) -> Path:
         """File of a segment."""
