@@ -90,6 +90,40 @@ class Adjacency:
         made = _matrix(block.indptr, block.src, values_E, block.num_src, is_small=True)
         return _with_transpose(made, block.dst)
 
+    @classmethod
+    def of_csr(
+        cls,
+        indptr: npt.NDArray[np.integer[Any]],
+        indices: npt.NDArray[np.integer[Any]],
+        values: npt.NDArray[np.floating[Any]],
+        num_columns: int,
+        *,
+        is_symmetric: bool = False,
+    ) -> "Adjacency":
+        """A matrix that need not be square, from its compressed sparse rows.
+
+        Args:
+            indptr: Where entries of each row begin, shape (N+1,).
+            indices: Columns, shape (E,).
+            values: Entries, shape (E,).
+            num_columns: M.
+            is_symmetric: Whether it is its own transpose.
+
+        Returns:
+            A matrix of shape (N, M) on the CPU, with its transpose if it is not symmetric.
+        """
+        is_small = max(len(indices), len(indptr), num_columns) < 2**31
+        made = _matrix(indptr, indices, values, num_columns, is_small)
+        if is_symmetric:
+            return made
+        return _with_transpose(made, np.repeat(np.arange(len(indptr) - 1), np.diff(indptr)))
+
+    def transpose(self) -> "Adjacency":
+        """The transpose, whose own is the matrix, so that its products have a gradient, too."""
+        if self.transposed is None:
+            return self
+        return replace(self.transposed, transposed=replace(self, transposed=None))
+
     @property
     def shape(self) -> tuple[int, int]:
         """(N, M)."""
@@ -217,17 +251,9 @@ def _function() -> Any:
 
         @staticmethod
         def backward(ctx: Any, *grads: Any) -> Any:
-            matrix = ctx.adjacency
-            back = matrix if matrix.transposed is None else _back(matrix)
-            return _applied(ctx.function, back, grads[0]), None, None
+            return _applied(ctx.function, ctx.adjacency.transpose(), grads[0]), None, None
 
     return Applied
-
-
-def _back(matrix: Adjacency) -> Adjacency:
-    """The transpose, with the matrix itself as its transpose, so that it has a gradient, too."""
-    assert matrix.transposed is not None
-    return replace(matrix.transposed, transposed=replace(matrix, transposed=None))
 
 
 def _matrix(

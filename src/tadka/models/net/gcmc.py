@@ -102,7 +102,7 @@ class GCMCNet(Kept):
             [spmm(g.adjacency, x) for g, x in zip(graphs, items_R, strict=True)]
         ).sum(dim=0)
         item_IH = torch.stack(
-            [spmm(g.transposed, x) for g, x in zip(graphs, users_R, strict=True)]
+            [spmm(g.adjacency.transpose(), x) for g, x in zip(graphs, users_R, strict=True)]
         ).sum(dim=0)
         drop = nn.functional.dropout
         user_UH = drop(user_UH.relu(), self.dropout, self.training)

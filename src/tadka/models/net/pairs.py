@@ -5,7 +5,7 @@ Shapes: U users and I items, row 0 of both for the unseen; E pairs; B rows of a 
 
 from collections.abc import Callable
 from dataclasses import replace
-from typing import Any, Self
+from typing import Self
 
 import numpy as np
 import numpy.typing as npt
@@ -38,29 +38,11 @@ class Matrix(nn.Module):
         is_symmetric: bool = False,
     ) -> None:
         super().__init__()
-        indptr_N1, column_E = np.asarray(indptr), np.asarray(indices)
+        column_E = np.asarray(indices)
         value_E = np.asarray(np.ones(len(column_E)) if values is None else values, np.float32)
-        num_rows = len(indptr_N1) - 1
-        self.adjacency = _adjacency(indptr_N1, column_E, value_E, num_columns)
-        if not is_symmetric:
-            row_E = np.repeat(np.arange(num_rows), np.diff(indptr_N1))
-            order_E = np.argsort(column_E, kind="stable")
-            counts_M = np.bincount(column_E, minlength=num_columns)
-            back = _adjacency(
-                np.concatenate([[0], np.cumsum(counts_M)]),
-                row_E[order_E],
-                value_E[order_E],
-                num_rows,
-            )
-            self.adjacency = replace(self.adjacency, transposed=back)
-
-    @property
-    def transposed(self) -> Adjacency:
-        """The transpose, whose products have a gradient, too."""
-        back = self.adjacency.transposed
-        if back is None:
-            return self.adjacency
-        return replace(back, transposed=replace(self.adjacency, transposed=None))
+        self.adjacency = Adjacency.of_csr(
+            np.asarray(indptr), column_E, value_E, num_columns, is_symmetric=is_symmetric
+        )
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
         back = self.adjacency.transposed
@@ -145,24 +127,8 @@ class Histories(Kept):
         """Sums of all users and items, (U, D) and (I, D)."""
         return (
             spmm(self.pairs.adjacency, self.of_user.weight),
-            spmm(self.pairs.transposed, self.of_item.weight),
+            spmm(self.pairs.adjacency.transpose(), self.of_item.weight),
         )
-
-
-def _adjacency(
-    indptr: npt.NDArray[Any],
-    indices: npt.NDArray[Any],
-    values: npt.NDArray[np.float32],
-    num_columns: int,
-) -> Adjacency:
-    is_small = max(len(indices), len(indptr), num_columns) < 2**31
-    kind = np.int32 if is_small else np.int64  # the fast kernel reads 32 bits
-    return Adjacency(
-        torch.from_numpy(np.array(indptr, kind)),
-        torch.from_numpy(np.array(indices, kind)),
-        torch.from_numpy(np.array(values)),
-        num_columns,
-    )
 
 
 def _moved(adjacency: Adjacency, fn: Callable[[Tensor], Tensor]) -> Adjacency:
