@@ -169,19 +169,6 @@ class Data:
             )
         return load(self.tables[name])
 
-    def describe(self) -> dict[str, Any]:
-        """What a run records of it, as JSON has it."""
-        schema = self.schema()
-        return {
-            "fingerprint": self.fingerprint,
-            "rows": dict(self.counts),
-            "columns": {one.name: str(one.type) for one in schema},
-            "tables": list(self.tables),
-            "split": asdict(self.split),
-            "origin": dict(self.origin),
-            "folder": self.folder,
-        }
-
     def to_json(self) -> str:
         """Text that `from_json` reads back; paths below `folder` are kept relative to it."""
         below = f"{self.folder}/"

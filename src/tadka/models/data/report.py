@@ -75,11 +75,6 @@ class CheckReport:
         """Whether there are no errors; warnings may be there."""
         return not self.errors
 
-    @property
-    def exit_code(self) -> int:
-        """Of a command that checks: 0 where all is well or only warned of, else 1."""
-        return 0 if self.is_ok else 1
-
     def __str__(self) -> str:
         rows = ", ".join(f"{count:,} {part}" for part, count in self._rows().items())
         num_warned = len(self.findings) - len(self.errors)

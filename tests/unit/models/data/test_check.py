@@ -58,7 +58,7 @@ def only(report: CheckReport) -> Finding:
 def test_good_data_has_no_findings(tmp_path: Path) -> None:
     report = check(data_of(tmp_path, train=good()), [USER, ITEM, LABEL], task="binary")
 
-    assert (True, 0, ()) == (report.is_ok, report.exit_code, report.findings)
+    assert (True, ()) == (report.is_ok, report.findings)
     assert {"NullShare(user)", "NoDuplicates", "LabelShare(label)", "ColumnType(item)"} <= set(
         report.passed
     )
@@ -507,7 +507,6 @@ def test_report_is_text_json_and_an_error(tmp_path: Path) -> None:
     back = json.loads(json.dumps(report.to_dict(), allow_nan=False))
     assert (False, 3) == (back["is_ok"], len(back["findings"]))
     assert [[3, "nan"]] == next(f["rows"] for f in back["findings"] if f["check"] == "NoNan")
-    assert 1 == report.exit_code
     with pytest.raises(
         CheckFailed, match=r"3 errors; nothing was trained[\s\S]*check\.accept"
     ) as e:
