@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 BATCH_ROWS = 65_536
-_CHUNK_BYTES = 1 << 22
 _TEXTS = {".csv": ",", ".csv.gz": ",", ".tsv": "\t", ".tsv.gz": "\t"}
 
 
@@ -281,11 +280,8 @@ def file_hash(uri: str) -> str:
         uri: Of the file.
     """
     file_system, path = resolve(uri)
-    total = hashlib.sha256()
     with reading(uri), file_system.open(path, "rb") as file:
-        while chunk := file.read(_CHUNK_BYTES):
-            total.update(chunk)
-    return total.hexdigest()
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def folder_hash(folder: Path, names: Sequence[str]) -> str:
