@@ -3,7 +3,7 @@
 On a CPU the product is `torch.embedding_bag` with the matrix' entries as weights of the samples:
 one bag a row. Its kernel (fbgemm's, vectorised, with prefetch) reads 32-bit indices and sums a row
 in registers; measured against `torch.sparse.mm` of a COO matrix it is several times
-faster (docs/models.md).
+faster (benchmarks/results/models.md, LightGCN).
 The sum of a row has one order whatever the number of threads, so results are bit-identical.
 On other devices it is the product of a CSR tensor.
 
