@@ -18,7 +18,7 @@ from tadka.stream.function import Function, UserError, cause_of, traceback_of
 from tadka.stream.plan import ChunkReader, Plan
 from tadka.stream.position import Position
 from tadka.stream.report import Report, StageReport, find_bottleneck
-from tadka.stream.run import Run, RunOrder
+from tadka.stream.run import Run, RunOrder, all_over
 from tadka.stream.sink import Part, Sink
 from tadka.stream.stage import Stage, Train
 
@@ -178,10 +178,7 @@ class HereBatches:
 
     def __iter__(self) -> Iterator[Batch]:
         if self.epoch >= self.num_epochs:
-            raise ConfigError(
-                f"The flow has {self.num_epochs} epochs and all are over. Loop with "
-                "`for epoch in run.epochs`, or ask for more: Train(train, epochs=...)."
-            )
+            raise all_over(self.num_epochs)
         if self._running is None:
             self._running = self._epoch_batches()
         for batch in self._running:

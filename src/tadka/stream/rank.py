@@ -9,12 +9,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tadka.core.error import ConfigError, StageError
+from tadka.core.error import StageError
 from tadka.stream.codec import Batch
 from tadka.stream.counters import Counters
 from tadka.stream.function import traceback_of
 from tadka.stream.link import Arrival, Link, LinkOrder
-from tadka.stream.run import Run, RunOrder
+from tadka.stream.run import Run, RunOrder, all_over
 from tadka.stream.wire import Kind
 
 _WAIT_MS = 250
@@ -86,10 +86,7 @@ class Batches:
         if not self.counters.batches:
             self._mark_ns = time.monotonic_ns()  # what the loop sets up before is nobody's wait
         if self.epoch >= self._order.num_epochs:
-            raise ConfigError(
-                f"The flow has {self._order.num_epochs} epochs and all are over. Loop with "
-                "`for epoch in run.epochs`, or ask for more: Train(train, epochs=...)."
-            )
+            raise all_over(self._order.num_epochs)
         while True:
             arrival = self._next()
             if arrival is None:

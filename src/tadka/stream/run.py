@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
+from tadka.core.error import ConfigError
 from tadka.stream.checkpoint import Checkpoint, restore_into, save_checkpoint, to_state
 
 
@@ -44,6 +45,18 @@ class Feed(Protocol):
 
     def tell_saved(self, path: Path) -> None:
         """A checkpoint has been written."""
+
+
+def all_over(num_epochs: int) -> ConfigError:
+    """What a loop is told that asks for one epoch more.
+
+    Args:
+        num_epochs: Passes over the data.
+    """
+    return ConfigError(
+        f"The flow has {num_epochs} epochs and all are over. Loop with "
+        "`for epoch in run.epochs`, or ask for more: Train(train, epochs=...)."
+    )
 
 
 class Run:
