@@ -10,6 +10,7 @@ from typing import Any
 from tadka.core.error import ConfigError, DataError, TadkaError
 from tadka.core.progress import Mode
 from tadka.models.data.check import check
+from tadka.models.data.config import DataConfig
 from tadka.models.data.data import Data
 from tadka.models.data.prepare import prepare
 from tadka.models.train.bind import bind
@@ -164,7 +165,7 @@ def train(
 
 def evaluate(
     run: str | Path,
-    data: Any = None,
+    data: DataConfig | None = None,
     *,
     part: str = "test",
     tracking: str | None = None,
@@ -173,7 +174,7 @@ def evaluate(
 
     Args:
         run: Id, alias (`fm@champion`), or folder.
-        data: A `DataConfig` of other data; None for those that the run was trained on.
+        data: Other data; None for those that the run was trained on.
         part: Of the data.
         tracking: URI of the registry, where `run` is no folder.
 

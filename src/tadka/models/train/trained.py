@@ -11,7 +11,7 @@ from collections import deque
 from collections.abc import Iterator, Mapping
 from functools import partial
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
@@ -19,6 +19,7 @@ from tadka.core.config import load_config
 from tadka.core.error import ConfigError, DataError, NotFound
 from tadka.core.extra import require
 from tadka.core.locate import user_module
+from tadka.core.resource import Resources
 from tadka.models.define.catalog import get
 from tadka.models.define.model import Model, Rows
 from tadka.models.define.state import State
@@ -27,6 +28,9 @@ from tadka.storage.publish import publish_directory, publish_file
 from tadka.stream.codec import num_rows
 from tadka.stream.column import to_numpy
 from tadka.stream.stage import Stage
+
+if TYPE_CHECKING:
+    from tadka.models.train.config import StreamConfig
 
 MODEL, STATE, WEIGHTS, RECORD = "model", "state", "weights", "model.json"
 _KEPT = "kept."
@@ -98,12 +102,12 @@ class Trained:
         """Vectors by vocabulary, shape (size, dim); row 0 stands for the unseen."""
         return self.model.vectors(self.learnt)
 
-    def stages(self, keep: tuple[str, ...], resources: Any) -> list[Stage]:
+    def stages(self, keep: tuple[str, ...], resources: "StreamConfig") -> list[Stage]:
         """The three stages of a flow that predicts.
 
         Args:
             keep: Columns that go along with the outputs.
-            resources: `StreamConfig`.
+            resources: Of each.
         """
         return [
             Stage(
@@ -258,7 +262,7 @@ class Predictor:
         return {**found, **kept}
 
 
-def _of(resources: Any) -> dict[str, Any]:
+def _of(resources: Resources) -> dict[str, Any]:
     return {
         "replicas": resources.replicas,
         "cpu": resources.cpu,
