@@ -111,9 +111,9 @@ class _Checks:
             ("another training goes on from it, and grows", self.grown),
             ("bad rows are refused before training", self.refused),
         ]
-        return [*checks, ("another process predicts the same", self.elsewhere)][
-            : None if elsewhere else -1
-        ]
+        if elsewhere:
+            checks.append(("another process predicts the same", self.elsewhere))
+        return checks
 
     def _train(self, tables: Mapping[str, pa.Table] | None = None, **options: Any) -> Fit:
         self._num_fits += 1
