@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from tadka.models.loss.pairs import Csr, items_of
+from tadka.models.net.groups import Mlp
 from tadka.models.net.recipe import Recipe
 
 
@@ -85,10 +86,7 @@ class Segment(nn.Module):
         self.inputs = inputs
         self.layers = nn.Sequential(
             nn.Dropout(recipe.dropout),
-            nn.Linear(dim, recipe.hidden),
-            nn.ReLU(),
-            nn.Dropout(recipe.dropout),
-            nn.Linear(recipe.hidden, num_classes),
+            Mlp(dim, recipe.hidden, num_classes, dropout=recipe.dropout),
         )
 
     def forward(self, user_B: npt.NDArray[np.int64]) -> Tensor:
