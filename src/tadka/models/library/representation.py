@@ -21,7 +21,7 @@ from tadka.models.graph.csr import Graph
 from tadka.models.graph.sampler import Subgraph, sample
 from tadka.models.library.implicit import ImplicitModel
 from tadka.models.library.taken import GRAPH, build_taken, near_vectors
-from tadka.models.loss.catalog import get
+from tadka.models.loss.catalog import get as get_loss
 from tadka.models.loss.negatives import draw, log_q, share_of
 from tadka.models.net.representation import Neighbourhood, RepresentationNet
 from tadka.models.net.tables import MappedEmbedding, TableEmbedding
@@ -114,7 +114,7 @@ class Representation(ImplicitModel):
         scores = score_Bn[:, 0], score_Bn[:, 1:]
         name = self.loss or self.default_loss
         more = {"log_q": batch["log_q"]} if name == "ce_neg" else {}
-        found: Tensor = get(name)(*scores, **more)
+        found: Tensor = get_loss(name)(*scores, **more)
         return found
 
     def new_rows(self, part: Part, rows: np.ndarray) -> np.ndarray | None:

@@ -11,7 +11,7 @@ from tadka.models.define.catalog import register
 from tadka.models.define.column import Column
 from tadka.models.define.model import Rows
 from tadka.models.library.classifier import Classifier
-from tadka.models.loss.catalog import get
+from tadka.models.loss.catalog import get as get_loss
 from tadka.models.net.image import ResNet
 
 
@@ -52,7 +52,7 @@ class ResNetClassifier(Classifier):
     def loss_of(self, net: nn.Module, batch: Mapping[str, Any]) -> Tensor:
         if self.head != "arcface":
             return super().loss_of(net, batch)
-        arcface = get("arcface", scale=self.scale, margin=self.margin)
+        arcface = get_loss("arcface", scale=self.scale, margin=self.margin)
         return arcface(net(batch), batch["label"])
 
     @classmethod
