@@ -25,9 +25,8 @@ from tadka.models.data.report import CheckReport
 from tadka.models.data.split import Split
 from tadka.models.data.values import Values
 from tadka.models.define.column import Column
+from tadka.models.define.model import Task
 from tadka.storage.tabular import open_binary
-
-Task = Literal["", "binary", "rating", "class", "ranking"]
 
 _BATCH_BYTES = 16 << 20
 
@@ -76,7 +75,7 @@ def check(
     data: Data,
     columns: Sequence[Column],
     *,
-    task: Task = "",
+    task: Task | Literal[""] = "",
     split: Split | None = None,
     fitted: Mapping[str, Sequence[str]] | None = None,
     config: CheckConfig | None = None,

@@ -3,8 +3,9 @@
 import dataclasses
 from collections.abc import Collection
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
+from tadka.dataset.check.check import Stage
 from tadka.models.data.report import CheckReport, Finding, Severity
 from tadka.models.data.tally import Bad
 from tadka.models.define.column import Column
@@ -68,7 +69,7 @@ class Findings:
         column: str = "",
         bad: Bad | None = None,
         severity: Severity = "error",
-        stage: Literal["footer", "rows"] = "rows",
+        stage: Stage = "rows",
     ) -> None:
         """Notes what is wrong; a check that is accepted only warns.
 
