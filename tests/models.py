@@ -1,6 +1,7 @@
 """A small table of ratings, a tiny model, and a training without processes or a server."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -11,9 +12,24 @@ import torch
 from torch import Tensor, nn
 
 from tadka.models import Column, Fit, TorchModel, register, train
+from tadka.models.define import catalog
 from tadka.models.table.embedding import embedding
 
 NUM_USERS, NUM_ITEMS = 30, 20
+
+
+@contextmanager
+def own_models() -> Iterator[None]:
+    """Models that are registered within are forgotten at its end.
+
+    Those that come with tadka stay: they are registered once in a process, when first imported.
+    """
+    before = set(catalog._REGISTERED)
+    try:
+        yield
+    finally:
+        for name in catalog._REGISTERED.keys() - before - catalog._SHIPPED.keys():
+            del catalog._REGISTERED[name]
 
 
 def ratings(num_rows: int = 600, *, seed: int = 0) -> pa.Table:

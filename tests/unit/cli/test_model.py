@@ -9,9 +9,8 @@ import pyarrow as pa
 import pytest
 from pyarrow import parquet
 
-from tadka.models.define import catalog
 from tests.command import run_here
-from tests.models import ratings
+from tests.models import own_models, ratings
 
 PRODUCT = '''
 from torch import nn
@@ -67,8 +66,7 @@ stream: {on: here}
 @pytest.fixture(scope="module")
 def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """A folder where `product` was trained, and trained again from that with another rate."""
-    with pytest.MonkeyPatch.context() as patch:  # other tests see no model of these
-        patch.setattr(catalog, "_REGISTERED", dict(catalog._REGISTERED))
+    with pytest.MonkeyPatch.context() as patch, own_models():  # other tests see none of these
         patch.setattr(sys, "path", list(sys.path))
         yield trained(tmp_path_factory)
 

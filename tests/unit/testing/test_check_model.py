@@ -12,10 +12,10 @@ from torch import Tensor
 
 from tadka.core.error import DataError
 from tadka.models import register
-from tadka.models.define.catalog import _REGISTERED, _SHIPPED, get
+from tadka.models.define.catalog import _SHIPPED, get
 from tadka.models.define.model import Rows
 from tadka.testing import check_model
-from tests.models import Tiny
+from tests.models import Tiny, own_models
 
 ALL = [
     "rows keep their number and order",
@@ -85,11 +85,8 @@ def unseeded(self: Tiny) -> Any:
 )
 def test_a_broken_promise_is_named(functions: dict[str, Any], words: str) -> None:
     name = f"broken_{next(iter(functions))}"
-    try:
-        with pytest.raises(AssertionError, match=words):
-            check_model(changed(name, **functions), elsewhere=False)
-    finally:
-        _REGISTERED.pop(name, None)
+    with own_models(), pytest.raises(AssertionError, match=words):
+        check_model(changed(name, **functions), elsewhere=False)
 
 
 @pytest.mark.timeout(300)

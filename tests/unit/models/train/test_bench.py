@@ -1,4 +1,5 @@
 import json
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -7,21 +8,22 @@ from torch import nn
 
 from tadka.core.error import ConfigError, DataError
 from tadka.models import Trial, bench, register
-from tadka.models.define import catalog
-from tests.models import Tiny, config
+from tests.models import Tiny, config, own_models
 
 
 @pytest.fixture(autouse=True)
-def failing(monkeypatch: pytest.MonkeyPatch) -> None:
+def failing() -> Iterator[None]:
     """A model that fails; other tests see nothing of it."""
-    monkeypatch.setattr(catalog, "_REGISTERED", dict(catalog._REGISTERED))
+    with own_models():
 
-    @register("failing")
-    class Failing(Tiny):
-        """Fails."""
+        @register("failing")
+        class Failing(Tiny):
+            """Fails."""
 
-        def net(self) -> nn.Module:
-            raise RuntimeError("out of luck")
+            def net(self) -> nn.Module:
+                raise RuntimeError("out of luck")
+
+        yield
 
 
 def values(folder: Path, **models: Any) -> dict[str, Any]:
