@@ -258,6 +258,7 @@ def identity(source: FileSource | VersionSource, cache: Path | None = None) -> d
         manifest = source.version.manifest
         return {"version": manifest.id, "output_hash": manifest.output_hash}
     kept = _kept(cache)
+    num_kept = len(kept)
     found = {}
     for number, uri in enumerate(source.uris):
         told = stat(uri)
@@ -267,7 +268,7 @@ def identity(source: FileSource | VersionSource, cache: Path | None = None) -> d
         if key not in kept:
             kept[key] = file_hash(uri)
         found[f"{number:05d} {uri.rpartition('/')[2]}"] = kept[key]
-    if cache is not None:
+    if cache is not None and len(kept) > num_kept:
         with publish_file(cache / "hashes.json") as file:
             file.write(json.dumps(kept, indent=1, sort_keys=True).encode())
     return found

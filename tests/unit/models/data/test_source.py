@@ -109,9 +109,11 @@ def test_identity_is_of_bytes_and_is_kept_while_a_file_stays(
     pq.write_table(pa.table({"a": [1]}), path)
     source = FileSource([str(path)])
     first = identity(source, tmp_path)
+    written = (tmp_path / "hashes.json").stat()
     monkeypatch.setattr("tadka.models.data.source.file_hash", lambda _uri: "read again")
 
     assert first == identity(source, tmp_path)
+    assert written.st_ino == (tmp_path / "hashes.json").stat().st_ino  # nothing new to write
     assert ["read again"] == list(identity(source).values())
     (tmp_path / "hashes.json").write_text("[")
     assert ["read again"] == list(identity(source, tmp_path).values())
