@@ -1,6 +1,7 @@
 """A run as its folder has it, without asking any server."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -24,15 +25,9 @@ def read_kept(directory: str | Path) -> RunRecord:
         NotFound: The folder holds no journal.
         DataError: Nothing was begun there, or the journal is damaged.
     """
-    journal = Journal(directory)
-    try:
-        begin = journal.begun()
+    with _opened(directory) as (journal, begin):
         lines = [line for _, line in journal.lines()]
         mark = next(iter(journal.marks.values()), None)
-    finally:
-        journal.close()
-    if begin is None:
-        raise DataError(f"{str(journal.path)!r} holds no run: it ended before one was begun.")
     values: dict[str, dict[int, float]] = {}
     for line in lines:
         if line["kind"] == "log":
@@ -72,14 +67,21 @@ def address_of(directory: str | Path) -> str:
         NotFound: The folder holds no journal.
         DataError: Nothing was begun there.
     """
+    with _opened(directory) as (_, begin):
+        return str(begin["uri"])
+
+
+@contextmanager
+def _opened(directory: str | Path) -> Iterator[tuple[Journal, dict[str, Any]]]:
+    """The journal and the line that began its run."""
     journal = Journal(directory)
     try:
-        begin: Mapping[str, Any] | None = journal.begun()
+        begin = journal.begun()
+        if begin is None:
+            raise DataError(f"{str(journal.path)!r} holds no run: it ended before one was begun.")
+        yield journal, begin
     finally:
         journal.close()
-    if begin is None:
-        raise DataError(f"{str(journal.path)!r} holds no run: it ended before one was begun.")
-    return str(begin["uri"])
 
 
 def _history(values: Mapping[str, Mapping[int, float]]) -> Callable[[str], list[tuple[int, float]]]:
