@@ -23,7 +23,7 @@ _BUILD_WIDTH = 200
 _SEARCH_WIDTH = 128
 
 
-def build_index(blocks: Iterable[Vectors], dim: int, metric: Metric, path: str | Path) -> int:
+def build_index(blocks: Iterable[Vectors], dim: int, metric: Metric, path: str | Path) -> None:
     """Writes an index of vectors; the number of one is its place, from 0.
 
     Args:
@@ -31,9 +31,6 @@ def build_index(blocks: Iterable[Vectors], dim: int, metric: Metric, path: str |
         dim: D.
         metric: `cosine`, or `product` of vectors whose lengths count.
         path: File to write.
-
-    Returns:
-        How many vectors it has.
 
     Raises:
         MissingExtra: faiss is not installed.
@@ -47,7 +44,6 @@ def build_index(blocks: Iterable[Vectors], dim: int, metric: Metric, path: str |
     for block in blocks:
         index.add(as_metric(block, metric))
     faiss.write_index(index, str(path))
-    return int(index.ntotal)
 
 
 def open_index(path: str | Path) -> Any:
