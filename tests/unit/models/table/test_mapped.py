@@ -2,8 +2,6 @@ import json
 import os
 import pickle
 import signal
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -15,6 +13,7 @@ from tadka.models.table import mapped as module
 from tadka.models.table.mapped import MappedTable, rounded
 from tadka.models.table.segment import Layout
 from tadka.models.table.table import MemoryTable
+from tests.unit.models.table.program import started
 
 
 @pytest.fixture
@@ -127,15 +126,6 @@ while True:
     table.save()
     print(flush=True)
 """
-
-
-def started(code: str, *arguments: str) -> subprocess.Popen[str]:
-    return subprocess.Popen(
-        [sys.executable, "-c", code, *arguments],
-        stdout=subprocess.PIPE,
-        text=True,
-        env=os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)},
-    )
 
 
 @pytest.mark.parametrize("at", ["before", "after"])

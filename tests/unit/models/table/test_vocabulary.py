@@ -2,8 +2,6 @@ import json
 import os
 import pickle
 import signal
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +12,7 @@ from tadka.core.error import ConfigError, DataError, NotFound
 from tadka.models.table import vocabulary as module
 from tadka.models.table.index import RowIndex
 from tadka.models.table.vocabulary import Vocabulary, agree
+from tests.unit.models.table.program import started
 
 
 @pytest.fixture
@@ -169,15 +168,6 @@ for start in range(0, 10_000_000, 1000):
     vocabulary.add(range(start, start + 1000))
     print(vocabulary.size, flush=True)
 """
-
-
-def started(code: str, *arguments: str) -> subprocess.Popen[str]:
-    return subprocess.Popen(
-        [sys.executable, "-c", code, *arguments],
-        stdout=subprocess.PIPE,
-        text=True,
-        env=os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)},
-    )
 
 
 @pytest.mark.parametrize("at", ["index", "commit"])
