@@ -46,18 +46,27 @@ class State:
         self._arrays: dict[str, np.ndarray] = {}
 
     @classmethod
-    def create(cls, folder: str | Path, columns: Mapping[str, str]) -> "State":
-        """A state with vocabularies that are empty, or those that lie in the folder already.
+    def create(
+        cls, folder: str | Path, columns: Mapping[str, str], before: "State | None" = None
+    ) -> "State":
+        """A state without arrays; vocabularies that lie in the folder already are its own.
 
         Args:
             folder: Of the state.
             columns: Name of the vocabulary by column.
+            before: State of the same model whose vocabularies are copied: their rows never change,
+                and new values come after them. None begins with empty ones.
         """
         path = Path(folder).absolute()
         (path / "array").mkdir(parents=True, exist_ok=True)
         for name in sorted(set(columns.values())):
-            if not (path / "vocabulary" / name).exists():
-                Vocabulary.create(path / "vocabulary" / name)
+            home = path / "vocabulary" / name
+            if home.exists():
+                continue
+            if before is None:
+                Vocabulary.create(home)
+            else:
+                shutil.copytree(before.folder / "vocabulary" / name, home)
         _write(path, columns, {})
         return cls(path)
 
@@ -128,18 +137,6 @@ class State:
     def size(self, name: str) -> int:
         """Rows of a column's vocabulary, row 0 included, which stands for the unseen."""
         return self.vocabulary(name).size
-
-    def copy_vocabularies(self, other: "State") -> None:
-        """Begins with the rows of another state, which never change: new values come after them.
-
-        Args:
-            other: Of the same model; vocabularies are copied.
-        """
-        for name in sorted(set(self._vocabulary_of.values())):
-            target = self.folder / "vocabulary" / name
-            shutil.rmtree(target)
-            shutil.copytree(other.folder / "vocabulary" / name, target)
-        self._vocabularies.clear()
 
     def put(self, arrays: Mapping[str, Any]) -> None:
         """Keeps arrays; those of the same name are replaced.

@@ -31,9 +31,7 @@ def bind(model: Model, data: Data, folder: Path, before: State | None) -> Model:
 
 def _make(model: Model, data: Data, folder: Path, before: State | None) -> None:
     columns = {c.name: c.vocabulary_name for c in model.inputs if c.vocabulary}
-    state = State.create(folder, columns)
-    if before is not None:
-        state.copy_vocabularies(before)
+    state = State.create(folder, columns, before)
     for rows in data.fitting("vocabularies").scan("train", list(columns)) if columns else ():
         for name in columns:
             values = rows[name]
