@@ -18,7 +18,7 @@ Floats = npt.NDArray[np.float32]
 Rows = npt.NDArray[np.int64]
 
 _LANES = 8
-_GOLDEN = np.uint64(0x9E3779B97F4A7C15)
+_GOLDEN = np.uint64(0x9E3779B97F4A7C15)  # 2**64 over the golden ratio
 
 
 def bpr(
@@ -139,8 +139,8 @@ def find(keys: Rows, slots: npt.NDArray[np.uint32], log: Rows, size: int, rows: 
         size: Rows from here on do not count.
         rows: Where the rows go, 0 for a key without one, shape (N,).
     """
-    shift, last = np.uint64(65 - len(slots).bit_length()), len(slots) - 1
-    slot_N = ((keys.view(np.uint64) * _GOLDEN) >> shift).view(np.int64)
+    last = len(slots) - 1
+    slot_N = first_slots(keys, last.bit_length())
     rows[...] = 0
     left = np.arange(len(keys))
     while left.size:
@@ -150,6 +150,18 @@ def find(keys: Rows, slots: npt.NDArray[np.uint32], log: Rows, size: int, rows: 
         rows[left[is_here]] = met[is_here]
         left = left[~is_here & (met != 0)]
         slot_N[left] = (slot_N[left] + 1) & last
+
+
+def first_slots(keys: Rows, bits: int) -> Rows:
+    """Where `find` begins to look for keys; `td_find` has the same within its loop.
+
+    Args:
+        keys: Keys, shape (N,).
+        bits: Of the number of a slot; the table has 2^bits of them.
+
+    Source: multiplicative hashing, Knuth, vol. 3, 6.4.
+    """
+    return ((keys.view(np.uint64) * _GOLDEN) >> np.uint64(64 - bits)).view(np.int64)
 
 
 def number(

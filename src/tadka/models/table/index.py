@@ -21,13 +21,13 @@ import numpy.typing as npt
 
 from tadka.core.error import DataError
 from tadka.models.kernel.backend import kernels
+from tadka.models.kernel.reference import first_slots
 from tadka.models.table.text import Keys
 
 _HEAD = 1024  # words of the head: one page
 _MAGIC, _BITS, _MARK = 0x71646B74, 1, 4  # places of the head; the mark has 4 words
 _MIN_BITS = 10
 _CHUNK_ROWS = 1 << 18
-_GOLDEN = np.uint64(0x9E3779B97F4A7C15)  # 2**64 over the golden ratio (Knuth, vol. 3, 6.4)
 
 _Slots = npt.NDArray[np.uint32]
 
@@ -170,8 +170,7 @@ class RowIndex:
             slots_N, rows_N = (slots_N[is_left] + 1) & last, rows_N[is_left]
 
     def _home(self, keys_N: Keys) -> Keys:
-        hashed = np.ascontiguousarray(keys_N).view(np.uint64) * _GOLDEN
-        return (hashed >> np.uint64(64 - self._bits)).view(np.int64)
+        return first_slots(np.ascontiguousarray(keys_N), self._bits)
 
     def _flush(self) -> None:
         if isinstance(self._words, np.memmap):
