@@ -27,7 +27,17 @@ def test_show_is_the_same_by_id_version_and_folder(place: Path) -> None:
     by_id = told(place, "show", first(place)["run"])
 
     assert by_id == by_version
-    for key in ("id", "params", "metrics", "history", "dataset", "code", "parent", "versions"):
+    for key in (
+        "id",
+        "folder",
+        "params",
+        "metrics",
+        "history",
+        "dataset",
+        "code",
+        "parent",
+        "versions",
+    ):
         assert by_id[key] == by_folder[key], key
 
 
