@@ -132,17 +132,9 @@ def _batches(uri: str, names: list[str], block_rows: int) -> "Iterator[pa.Record
         return
     # not piece by piece: a row group may be larger than the memory that we may use
     parquet = require("pyarrow.parquet", extra="arrow")
-    with parsing(uri, "Parquet"):
-        source = open_binary(uri, memory_map=False)
-    with source:
-        with parsing(uri, "Parquet"):
-            file = parquet.ParquetFile(source, pre_buffer=False, buffer_size=1 << 20)
-            batches = file.iter_batches(block_rows, columns=names, use_threads=False)
-        while True:
-            with parsing(uri, "Parquet"):  # not around the yield: others' errors are not its own
-                batch = next(batches, None)
-            if batch is None:
-                return
+    with parsing(uri, "Parquet"), open_binary(uri, memory_map=False) as source:
+        file = parquet.ParquetFile(source, pre_buffer=False, buffer_size=1 << 20)
+        for batch in file.iter_batches(block_rows, columns=names, use_threads=False):
             yield batch.select(names)
 
 
