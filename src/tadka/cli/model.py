@@ -34,7 +34,6 @@ models: Any = require("tadka.models")
 """The room, whose names are imported when a command uses them: most of them need extras."""
 
 FAILED = 1
-_DATA = "data"  # prepared rows, beside the folders of runs, as training has it
 
 app = typer.Typer(
     name="model",
@@ -234,7 +233,7 @@ def check(config: _CONFIG, *, settings: _SET = None, as_json: JSON = False) -> N
     means that training would be refused.
     """
     wanted = read(config, settings or [])
-    data = prepare(wanted.data, Path(wanted.tracking.folder) / _DATA)
+    data = prepare(wanted.data, wanted.tracking.data)
     report = models.check(data, wanted.model.inputs, task=wanted.model.task, config=wanted.check)
     if as_json:
         echo_json(report.to_dict())

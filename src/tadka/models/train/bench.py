@@ -21,7 +21,6 @@ from tadka.registry.environment import environment
 from tadka.registry.registry import Registry
 
 _OURS = ("name", "module")
-_DATA = "data"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -111,7 +110,7 @@ def bench(
     tracking = first.tracking
     # before the first model, whose seconds would be more by what this takes for all of them
     Registry(tracking.uri, experiment=tracking.experiment, offline=tracking.offline)
-    data = prepare(first.data, Path(tracking.folder) / _DATA)
+    data = prepare(first.data, tracking.data)
     trials = []
     for name, (found, left_out) in configs.items():
         common = Trial(model=name, data=data.fingerprint, commit=commit, left_out=left_out)

@@ -69,6 +69,11 @@ class TrackingConfig:
     offline: bool = False
     folder: str = "runs/models"
 
+    @property
+    def data(self) -> Path:
+        """Where prepared rows lie: beside the folders of runs, which share them."""
+        return Path(self.folder) / "data"
+
 
 @dataclass(frozen=True, kw_only=True)
 class Config:

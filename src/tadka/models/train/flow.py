@@ -35,8 +35,6 @@ from tadka.stream.flow import read as read_rows
 from tadka.stream.flow import write as write_rows
 from tadka.stream.report import Report
 
-_DATA = "data"  # prepared parts, beside the folders of runs, which share them
-
 
 @dataclass(frozen=True, kw_only=True)
 class Fit:
@@ -100,7 +98,7 @@ def train(
     folder, began_from = (None, None) if resume is None else kept_folder(resume)
     registry = Registry(tracking.uri, experiment=tracking.experiment, offline=tracking.offline)
     before = _before(config, start or began_from, registry)
-    data = prepare(config.data, Path(tracking.folder) / _DATA)
+    data = prepare(config.data, tracking.data)
     report = check(data, model.inputs, task=model.task, config=config.check)
     if not report.is_ok:
         raise DataError(str(report))
@@ -184,7 +182,7 @@ def evaluate(
     """
     trained = load(run, tracking=tracking)
     config = config_of(trained.folder.parent)
-    found = prepare(data or config.data, Path(config.tracking.folder) / _DATA)
+    found = prepare(data or config.data, config.tracking.data)
     if not found.num_rows(part):
         raise DataError(f"The data have no rows in the part {part!r}; choose another, or a split.")
     return metrics_of(trained, found, part)
