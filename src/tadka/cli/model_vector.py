@@ -102,7 +102,7 @@ def vectors(
     epilog="""\b
     Examples:
       tadka model export fm@champion models/ctr
-      tadka serve models/ctr/model""",
+      tadka serve models/ctr/model --features models/ctr/rows_3f9a1c2b.py:Rows""",
 )
 def export(
     run: RUN,
@@ -114,10 +114,14 @@ def export(
     """Write a linear model, factorization machine or trees for live traffic (tadka serve)."""
     made = models.export(models.load(run, tracking=tracking), out)
     folder = out.absolute() / "model"
+    features = f"{out.absolute() / made.features.__module__}.py:{made.features.__qualname__}"
     if as_json:
-        echo_json({"kind": made.kind, "folder": str(folder)})
+        echo_json({"kind": made.kind, "folder": str(folder), "features": features})
         return
-    typer.echo(f"A model of kind {made.kind!r} in {folder}. Serve it: tadka serve {folder}")
+    typer.echo(
+        f"A model of kind {made.kind!r} in {folder}. Serve it: "
+        f"tadka serve {folder} --features {features}"
+    )
 
 
 @app.command(

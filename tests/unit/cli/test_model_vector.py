@@ -91,7 +91,10 @@ def test_a_model_is_exported_for_serving(tmp_path: Path) -> None:
     again = tadka(tmp_path, "export", run, "out")
 
     assert 0 == done.returncode, done.stderr
-    assert f"tadka serve {tmp_path / 'out' / 'model'}" in done.stdout.replace("\n", "")
+    assert f"tadka serve {tmp_path / 'out' / 'model'} --features " in done.stdout
+    file, name = done.stdout.split()[-1].rsplit(":", 1)
+    assert ("Rows", tmp_path / "out") == (name, Path(file).parent)
+    assert f"class {name}(" in Path(file).read_text()
     assert "linear" == read_record(tmp_path / "out" / "model")["kind"]
     assert 1 == again.returncode
     assert "exists" in again.stderr
