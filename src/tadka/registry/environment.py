@@ -24,11 +24,27 @@ def environment(folder: str | Path = ".") -> dict[str, Any]:
         "platform": platform.platform(),
         "hostname": socket.gethostname(),
     }
-    commit = _commit(Path(folder))
+    commit = commit_of(folder)
     if commit:
         found["commit"] = commit
     found["packages"] = _packages()
     return found
+
+
+def commit_of(folder: str | Path = ".") -> str:
+    """The commit that is checked out, with `+changes` where files differ from it.
+
+    Args:
+        folder: In the git repository.
+
+    Returns:
+        The empty text outside of a repository, or before its first commit.
+    """
+    commit = ask_git(Path(folder), "rev-parse", "HEAD")
+    if not commit:
+        return ""
+    changes = ask_git(Path(folder), "status", "--porcelain", "--untracked-files=no")
+    return f"{commit}+changes" if changes else commit
 
 
 def lock_text(packages: dict[str, str]) -> str:
@@ -48,11 +64,3 @@ def _packages() -> dict[str, str]:
             # the first on sys.path is the one that is imported
             versions.setdefault(name.lower().replace("_", "-").replace(".", "-"), found.version)
     return dict(sorted(versions.items()))
-
-
-def _commit(folder: Path) -> str:
-    commit = ask_git(folder, "rev-parse", "HEAD")
-    if not commit:
-        return ""
-    changes = ask_git(folder, "status", "--porcelain", "--untracked-files=no")
-    return f"{commit}+changes" if changes else commit

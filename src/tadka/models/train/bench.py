@@ -17,7 +17,7 @@ from tadka.models.define.catalog import get
 from tadka.models.train.code import code_of
 from tadka.models.train.config import Config, read
 from tadka.models.train.flow import train
-from tadka.registry.environment import environment
+from tadka.registry.environment import commit_of
 from tadka.registry.registry import Registry
 
 _OURS = ("name", "module")
@@ -105,7 +105,7 @@ def bench(
     values = read_config(config, overrides)
     configs = dict(_configs(values, models))
     before = _read_kept(kept)
-    commit = str(environment().get("commit", ""))
+    commit = commit_of()
     first = next(one for one, _ in configs.values() if isinstance(one, Config))
     tracking = first.tracking
     # before the first model, whose seconds would be more by what this takes for all of them
