@@ -1,6 +1,5 @@
 """`tadka model`, of what was trained: runs, versions and what they were made from."""
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -19,7 +18,7 @@ from tadka.models.data.config import DataConfig
 from tadka.models.train.config import StreamConfig
 from tadka.models.train.past import Comparison, find
 from tadka.registry.kept import address_of
-from tadka.registry.naming import flat
+from tadka.registry.naming import flat, plain
 from tadka.registry.record import Lineage, ModelVersion, RunRecord
 from tadka.registry.registry import Registry
 
@@ -376,14 +375,13 @@ def _chosen(params: Mapping[str, Any]) -> dict[str, Any]:
         "stream": asdict(StreamConfig()),
         "check": asdict(CheckConfig()),
     }
-    plain = dict(flat(json.loads(json.dumps(defaults))))
-    plain |= {"tracking.offline": False}
+    usual = {**dict(flat(plain(defaults))), "tracking.offline": False}
     empty: tuple[Any, ...] = (None, "", [], {})
     return {
         name: value
         for name, value in params.items()
         if name.startswith("model.")
-        or not (value in empty or (name in plain and plain[name] == value))
+        or not (value in empty or (name in usual and usual[name] == value))
     }
 
 

@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from tadka.models.define import catalog
+from tests.models import own_models
 from tests.unit.cli.test_model import PRODUCT, tadka, told
 
 
@@ -15,16 +15,16 @@ def test_list_names_models_without_importing_them(tmp_path: Path) -> None:
 
 
 def test_list_shows_what_a_model_takes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(catalog, "_REGISTERED", dict(catalog._REGISTERED))
     monkeypatch.setattr(sys, "path", list(sys.path))
     (tmp_path / "product.py").write_text(PRODUCT)
 
-    done = tadka(tmp_path, "list", "product", "--module", "product.py")
+    with own_models():
+        done = tadka(tmp_path, "list", "product", "--module", "product.py")
+        found = told(tmp_path, "list", "product", "--module", "product.py")
 
     assert 0 == done.returncode, done.stderr
     for words in ("product (binary): A product", "user", "Length of a vector.", "adam | adamw"):
         assert words in done.stdout, words
-    found = told(tmp_path, "list", "product", "--module", "product.py")
     assert "dim" == found["parameters"][0]["name"]  # its own first
     assert ["user", "item", "label"] == [column["name"] for column in found["inputs"]]
 
