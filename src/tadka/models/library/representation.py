@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from functools import lru_cache, partial
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Any, ClassVar, Literal, Self
 
 import numpy as np
 from torch import Tensor, nn
@@ -55,6 +55,7 @@ class Representation(ImplicitModel):
     fanouts: tuple[int, ...] = (10, 10)
     hidden: tuple[int, ...] = (64,)
     table_lr: float = 0.05
+    reg: ClassVar[float] = 0.0  # type: ignore[misc]  # no parameter: the loss has no such term
     tables: Literal["memory", "mapped"] = "memory"
 
     def prepare(self, data: Prepared) -> Mapping[str, Any]:

@@ -7,6 +7,7 @@ import numpy as np
 from torch import Tensor, nn
 
 import tadka.models.library.pictures as pictures
+from tadka.core.error import ConfigError
 from tadka.models.define.catalog import register
 from tadka.models.define.column import Column
 from tadka.models.define.model import Rows
@@ -37,6 +38,13 @@ class ResNetClassifier(Classifier):
     head: Literal["softmax", "arcface"] = "softmax"
     margin: float = 0.2
     scale: float = 16.0
+
+    def __post_init__(self) -> None:
+        if self.loss and self.head == "arcface":
+            raise ConfigError(
+                f"model.loss is {self.loss!r}, and model.head is 'arcface', which has a loss of "
+                "its own. Leave one of them out."
+            )
 
     def train_preprocess(self, rows: Rows, rng: np.random.Generator) -> Rows:  # type: ignore[override]
         found = pictures.varied(pictures.decoded(rows["image"], self.size), rng, self.shift)

@@ -1,7 +1,7 @@
 """Two towers."""
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -26,7 +26,10 @@ class TwoTower(ImplicitModel):
     temperature: float = 0.1
     dropout: float = 0.0
     power: float = 1.0  # the batch's items come as often as they are taken
-    negatives: int = 0
+    # What the loss of the batch's other items leaves nothing to set of is no parameter here.
+    loss: ClassVar[str] = ""  # type: ignore[misc]
+    negatives: ClassVar[int] = 0  # type: ignore[misc]
+    reg: ClassVar[float] = 0.0  # type: ignore[misc]
 
     def net(self) -> nn.Module:
         """Both towers."""

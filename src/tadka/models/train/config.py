@@ -1,6 +1,7 @@
 """What a YAML file says of a training: sections data, model, stream, tracking, check."""
 
 import dataclasses
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -39,17 +40,46 @@ class StreamConfig:
 
     Args:
         on: `local`: processes on this machine. `here`: this process alone, for a debugger.
+        checkpoint_s: Seconds after which a checkpoint is written within an epoch, too; 0 for
+            those at the ends of epochs alone.
         preprocess: Resources of the stage before the model.
         train: Of training.
         predict: Of prediction.
         postprocess: Of the stage after it.
+
+    Raises:
+        ConfigError: A number is out of range, or a stage is given what stages do not have.
     """
 
     on: Literal["local", "here"] = "local"
+    checkpoint_s: float = 600.0
     preprocess: Resources = field(default_factory=Resources)
     train: Ranks = field(default_factory=Ranks)
     predict: Resources = field(default_factory=Resources)
     postprocess: Resources = field(default_factory=Resources)
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.checkpoint_s < math.inf:
+            raise ConfigError(
+                f"stream.checkpoint_s is {self.checkpoint_s!r}; it must be 0 or more seconds."
+            )
+        for stage in ("preprocess", "predict", "postprocess"):
+            resources: Resources = getattr(self, stage)
+            for key in ("image", "timeout_s"):
+                if (value := getattr(resources, key)) is not None:
+                    raise ConfigError(
+                        f"stream.{stage}.{key} is {value!r}; a stage has cpu, memory, gpu and "
+                        "replicas. Leave it out."
+                    )
+
+    def options(self, stage: Literal["preprocess", "predict", "postprocess"]) -> dict[str, Any]:
+        """What `tadka.stream.Stage` is told of a stage's resources.
+
+        Args:
+            stage: Which.
+        """
+        of: Resources = getattr(self, stage)
+        return {"replicas": of.replicas, "cpu": of.cpu, "memory": of.memory, "gpu": of.gpu}
 
 
 @dataclass(frozen=True, kw_only=True)

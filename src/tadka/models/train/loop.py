@@ -56,13 +56,7 @@ def run_loop(
         shuffle=True,
         seed=model.seed,
     )
-    preprocess = Stage(
-        model.train_preprocess,
-        name="preprocess",
-        replicas=stream.preprocess.replicas,
-        cpu=stream.preprocess.cpu,
-        memory=stream.preprocess.memory,
-    )
+    preprocess = Stage(model.train_preprocess, name="preprocess", **stream.options("preprocess"))
     loop = Train(
         partial(
             _train,
@@ -70,6 +64,7 @@ def run_loop(
             data=data if data.num_rows("valid") else None,
             folder=folder,
             start=start,
+            checkpoint_s=stream.checkpoint_s,
             origin=origin,
         ),
         name="train",
@@ -101,11 +96,12 @@ def _train(
     data: Data | None,
     folder: Path,
     start: Path | None,
+    checkpoint_s: float,
     origin: Mapping[str, Any],
 ) -> None:
     """What a rank does."""
     validate = None if data is None else partial(_validate, data)
-    run = ModelRun(model, stream, folder, validate, start)
+    run = ModelRun(model, stream, folder, validate, start, checkpoint_s=checkpoint_s)
     learnt = model.train(batches, run)
     if run.rank == 0:
         write_trained(folder / MODEL, model, learnt, origin)

@@ -19,7 +19,6 @@ from tadka.core.config import load_config
 from tadka.core.error import ConfigError, DataError, NotFound
 from tadka.core.extra import require
 from tadka.core.locate import user_module
-from tadka.core.resource import Resources
 from tadka.models.define.catalog import get
 from tadka.models.define.model import Model, Rows
 from tadka.models.define.state import State
@@ -111,15 +110,19 @@ class Trained:
         """
         return [
             Stage(
-                partial(prepare, self.model, keep), name="preprocess", **_of(resources.preprocess)
+                partial(prepare, self.model, keep),
+                name="preprocess",
+                **resources.options("preprocess"),
             ),
             Stage(
                 Predictor,
                 init={"trained": self},
                 name="predict",
-                **_of(resources.predict),
+                **resources.options("predict"),
             ),
-            Stage(partial(finish, self.model), name="postprocess", **_of(resources.postprocess)),
+            Stage(
+                partial(finish, self.model), name="postprocess", **resources.options("postprocess")
+            ),
         ]
 
 
@@ -260,15 +263,6 @@ class Predictor:
                     f"{wanted} rows; it must give one for each."
                 )
         return {**found, **kept}
-
-
-def _of(resources: Resources) -> dict[str, Any]:
-    return {
-        "replicas": resources.replicas,
-        "cpu": resources.cpu,
-        "memory": resources.memory,
-        "gpu": resources.gpu,
-    }
 
 
 def _to_arrow(pa: Any, value: Any) -> Any:

@@ -34,7 +34,8 @@ def ranking_config(folder: Path, model: dict[str, Any]) -> dict[str, Any]:
 
 @pytest.mark.parametrize("name", NAMES)
 def test_held_out_pairs_are_found(tmp_path: Path, name: str) -> None:
-    done = train(ranking_config(tmp_path, {"name": name, "reg": 0.001}), progress="none")
+    model = {"name": name} if name == "two_tower" else {"name": name, "reg": 0.001}
+    done = train(ranking_config(tmp_path, model), progress="none")
 
     assert done.metrics["recall@10"] > 0.95  # 10 at random of 40: 0.25
     trained = load(done.folder)
