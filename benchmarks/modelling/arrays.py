@@ -34,6 +34,9 @@ class Memory:
     def save(self, learnt: Any, **more: Any) -> None:
         """Nothing."""
 
+    def save_if_due(self, learnt: Any, **more: Any) -> None:
+        """Nothing."""
+
     def restore(self, learnt: Any, **more: Any) -> bool:  # noqa: ARG002
         return False
 

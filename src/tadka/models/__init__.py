@@ -28,9 +28,9 @@ if TYPE_CHECKING:
     from tadka.models.train.bench import Trial, bench
     from tadka.models.train.config import Config
     from tadka.models.train.flow import Fit, evaluate, load, predict, train
-    from tadka.models.train.later import send
     from tadka.models.train.past import Comparison, compare
     from tadka.models.train.torch import TorchModel
+    from tadka.models.train.tracking import send
     from tadka.models.train.trained import Trained
     from tadka.models.vector.alike import neighbours
     from tadka.models.vector.export import export_vectors
@@ -58,9 +58,9 @@ else:
             "train.bench": ["Trial", "bench"],
             "train.config": ["Config"],
             "train.flow": ["Fit", "evaluate", "load", "predict", "train"],
-            "train.later": ["send"],
             "train.past": ["Comparison", "compare"],
             "train.torch": ["TorchModel"],
+            "train.tracking": ["send"],
             "train.trained": ["Trained"],
             "vector.alike": ["neighbours"],
             "vector.export": ["export_vectors"],

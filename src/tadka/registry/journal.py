@@ -121,6 +121,13 @@ class Journal:
                     ) from error
                 yield start, line
 
+    def numbers(self) -> Iterator[tuple[tuple[int, str], Any]]:
+        """What was logged, by step and name, in the order in which it was."""
+        for _, line in self.lines():
+            if line["kind"] == "log":
+                for name, value in line["metrics"].items():
+                    yield (line["step"], name), value
+
     def begun(self) -> dict[str, Any] | None:
         """The last line that began the run; None in a new journal."""
         begins = [line for _, line in self.lines() if line["kind"] == "begin"]

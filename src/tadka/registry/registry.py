@@ -77,6 +77,8 @@ class TrackedRun:
         self._away_s = 0.0
         self._is_warned = False
         self._is_finished = False
+        # A run that goes on tells its numbers from the first epoch again.
+        self._known = dict(journal.numbers())
         self.is_sent = False
         self._flush()
 
@@ -84,7 +86,8 @@ class TrackedRun:
         """Keeps numbers of a step or an epoch.
 
         They are in the run's folder when this returns, and on the server within five seconds of
-        the next call, or when 1,000 have come together.
+        the next call, or when 1,000 have come together. Those that the run had when it was gone
+        on with are left out.
 
         Args:
             metrics: Numbers by name, such as `{"loss": 0.5, "recall@20": 0.11}`.
@@ -98,9 +101,12 @@ class TrackedRun:
         self._check_open()
         rows = {metric_key(name): metric_value(name, value) for name, value in metrics.items()}
         step = step_number(step)
+        self._last_step = max(self._last_step, step)
+        rows = {key: value for key, value in rows.items() if self._known.get((step, key)) != value}
+        if not rows:
+            return
         self._last_ms = now_ms()
         self._journal.append("log", time=self._last_ms, step=step, metrics=rows)
-        self._last_step = max(self._last_step, step)
         self._num_waiting += len(rows)
         waited_s = time.monotonic() - self._flushed_at
         is_due = self._num_waiting >= _FLUSH_METRICS or waited_s > _FLUSH_S

@@ -1,13 +1,12 @@
 """From a configuration to a trained model in its folder, and from there to predictions."""
 
 import time
-import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tadka.core.error import ConfigError, DataError, TadkaError
+from tadka.core.error import ConfigError, DataError
 from tadka.core.progress import Mode
 from tadka.models.data.check import check
 from tadka.models.data.config import DataConfig
@@ -20,6 +19,7 @@ from tadka.models.train.evaluate import metrics_of
 from tadka.models.train.folder import (
     CONFIG,
     config_of,
+    held,
     kept_folder,
     locate,
     new_folder,
@@ -27,10 +27,10 @@ from tadka.models.train.folder import (
 )
 from tadka.models.train.history import plain, read_history
 from tadka.models.train.loop import run_loop
+from tadka.models.train.tracking import dataset_of, publish, telling
 from tadka.models.train.trained import MODEL, RECORD, STATE, WEIGHTS, Trained, read_trained
 from tadka.registry.environment import environment
-from tadka.registry.record import DatasetRef
-from tadka.registry.registry import Registry, TrackedRun
+from tadka.registry.registry import Registry
 from tadka.stream.flow import read as read_rows
 from tadka.stream.flow import write as write_rows
 from tadka.stream.report import Report
@@ -103,62 +103,8 @@ def train(
     if not report.is_ok:
         raise DataError(str(report))
     folder = folder or new_folder(config, None if before is None else before.folder)
-    state = None if before is None else before.model.state
-    model = bind(model, data, folder / MODEL / STATE, state)
-    code = code_of(type(model))
-    tracked = registry.begin(
-        model.name,
-        params=config.to_dict(),
-        dataset=_dataset_of(config, data),
-        code=code,
-        environment=environment(),
-        parent=None if before is None else before.record.get("run"),
-        directory=folder,
-    )
-    try:
-        done = run_loop(
-            model,
-            data,
-            config.stream,
-            folder,
-            start=None if before is None else before.folder / WEIGHTS,
-            origin={"run": tracked.id, "module": config.module, "code": code},
-            resume=resume is not None,
-            progress=progress,
-        )
-        trained = read_trained(folder)
-        part = next((p for p in ("test", "valid") if data.num_rows(p)), None)
-        metrics = {} if part is None else metrics_of(trained, data, part)
-    except BaseException:
-        _tell_history(tracked)
-        tracked.finish(status="failed")
-        raise
-    fit = Fit(
-        run=tracked.id,
-        folder=folder,
-        metrics=metrics,
-        history=_tell_history(tracked),
-        seconds=time.monotonic() - begun_s,
-        report=done,
-    )
-    write_fit(
-        folder,
-        {
-            "run": fit.run,
-            "metrics": plain(fit.metrics),
-            "seconds": fit.seconds,
-            "rows": done.rows_out,
-            "steps": done.steps,
-            "bottleneck": done.bottleneck,
-        },
-    )
-    tracked.finish(
-        metrics={**metrics, "seconds": fit.seconds},
-        artifacts={RECORD: folder / MODEL / RECORD, CONFIG: folder / CONFIG},
-    )
-    if tracked.is_sent:  # else `tadka model send` brings it
-        _publish(registry, fit, trained)
-    return fit
+    with held(folder):
+        return _train(config, data, folder, before, registry, begun_s, resume is not None, progress)
 
 
 def evaluate(
@@ -243,7 +189,74 @@ def load(run: str | Path, *, tracking: str | None = None) -> Trained:
     return read_trained(locate(run, None if Path(run).is_dir() else Registry(tracking)))
 
 
-# -- what training asks of the registry, and tells it ---------------------------------------------
+def _train(
+    config: Config,
+    data: Data,
+    folder: Path,
+    before: Trained | None,
+    registry: Registry,
+    begun_s: float,
+    is_resumed: bool,
+    progress: Mode,
+) -> Fit:
+    """Trains in the folder of a run, and keeps the run."""
+    model = config.model
+    state = None if before is None else before.model.state
+    model = bind(model, data, folder / MODEL / STATE, state)
+    code = code_of(type(model))
+    tracked = registry.begin(
+        model.name,
+        params=config.to_dict(),
+        dataset=dataset_of(config, data),
+        code=code,
+        environment=environment(),
+        parent=None if before is None else before.record.get("run"),
+        directory=folder,
+    )
+    try:
+        with telling(tracked):
+            done = run_loop(
+                model,
+                data,
+                config.stream,
+                folder,
+                start=None if before is None else before.folder / WEIGHTS,
+                origin={"run": tracked.id, "module": config.module, "code": code},
+                resume=is_resumed,
+                progress=progress,
+            )
+        trained = read_trained(folder)
+        part = next((p for p in ("test", "valid") if data.num_rows(p)), None)
+        metrics = {} if part is None else metrics_of(trained, data, part)
+    except BaseException:
+        tracked.finish(status="failed")
+        raise
+    fit = Fit(
+        run=tracked.id,
+        folder=folder,
+        metrics=metrics,
+        history=read_history(folder),
+        seconds=time.monotonic() - begun_s,
+        report=done,
+    )
+    write_fit(
+        folder,
+        {
+            "run": fit.run,
+            "metrics": plain(fit.metrics),
+            "seconds": fit.seconds,
+            "rows": done.rows_out,
+            "steps": done.steps,
+            "bottleneck": done.bottleneck,
+        },
+    )
+    tracked.finish(
+        metrics={**metrics, "seconds": fit.seconds},
+        artifacts={RECORD: folder / MODEL / RECORD, CONFIG: folder / CONFIG},
+    )
+    if tracked.is_sent:  # else `tadka model send` brings it
+        publish(registry, fit.run, trained)
+    return fit
 
 
 def _before(config: Config, start: str | Path | None, registry: Registry) -> Trained | None:
@@ -257,47 +270,3 @@ def _before(config: Config, start: str | Path | None, registry: Registry) -> Tra
             f"{config.model.name!r}; both must be the same."
         )
     return before
-
-
-def _tell_history(tracked: TrackedRun) -> list[dict[str, float]]:
-    """Every epoch's numbers, from the file that the training wrote."""
-    epochs = read_history(tracked.directory)
-    for numbers in epochs:
-        told = {name: value for name, value in numbers.items() if name != "epoch"}
-        tracked.log(told, step=int(numbers["epoch"]))
-    return epochs
-
-
-def _publish(registry: Registry, fit: Fit, trained: Trained) -> None:
-    """Gives the model a version; the training is not lost where that fails."""
-    try:
-        registry.publish(fit.run, trained.model.name, signature_of(trained))
-    except TadkaError as error:
-        warnings.warn(
-            f"Run {fit.run} has ended, and its model has no version yet: {error} Publish it by "
-            f"`tadka model send {fit.folder}`.",
-            RuntimeWarning,
-            stacklevel=3,
-        )
-
-
-def _dataset_of(config: Config, data: Data) -> DatasetRef:
-    return DatasetRef(
-        name=config.data.source or Path(str(config.data.train)).name,
-        uri=str(config.data.folder or config.data.train),
-        fingerprint=data.fingerprint,
-        version=data.origin.get("version"),
-        num_rows=data.num_rows("train"),
-    )
-
-
-def signature_of(trained: Trained) -> dict[str, Any]:
-    """What a model takes in, as the registry keeps it.
-
-    Args:
-        trained: The model.
-    """
-    return {
-        "inputs": {column.name: column.dtype for column in trained.model.inputs},
-        "task": trained.model.task,
-    }

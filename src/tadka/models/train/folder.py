@@ -3,20 +3,24 @@
 RUN/config.json      what was asked for, and the parameters that it came to
 RUN/start.json       the trained model that it began from, if it did
 RUN/history.jsonl    numbers of every epoch, as they come: see `history`
-RUN/checkpoints/     model, optimizer and the place in the data, after the last two epochs
+RUN/checkpoints/     model, optimizer and the place in the data: the last two
+RUN/lock             held (flock) by the process that trains
 RUN/model/           the trained model: see `trained`
 RUN/fit.json         what came of it; written last
 RUN/tracking.jsonl   what the registry is told: see `tadka.registry`
 """
 
 import json
+import os
 import secrets
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from tadka.core.error import DataError, NotFound
+from tadka.models.table.lock import lock_folder
 from tadka.models.train.config import Config, read
 from tadka.registry.registry import Registry
 from tadka.storage.publish import publish_file
@@ -65,6 +69,25 @@ def kept_folder(run: str | Path) -> tuple[Path, Path | None]:
         return folder, None
     told = json.loads((folder / _START).read_text(encoding="utf-8"))
     return folder, Path(told["folder"])
+
+
+@contextmanager
+def held(folder: Path) -> Iterator[None]:
+    """Keeps other processes from training the same run.
+
+    Args:
+        folder: Of the run.
+
+    Raises:
+        DataError: Another process trains it.
+    """
+    descriptor = lock_folder(
+        folder, f"Run {str(folder)!r} is being trained by another process. Wait for its end."
+    )
+    try:
+        yield
+    finally:
+        os.close(descriptor)
 
 
 def config_of(folder: Path) -> Config:

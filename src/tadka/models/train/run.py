@@ -1,6 +1,7 @@
 """What `Model.train` has in its hands: epochs, checkpoints, validation, where to log."""
 
 import shutil
+import time
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -26,6 +27,7 @@ class ModelRun:
         folder: Of the run.
         validate: Metrics of what has been learnt so far on the validation part; None without one.
         start: The weights to begin from.
+        checkpoint_s: After how many seconds `save_if_due` saves; 0 for never.
     """
 
     def __init__(
@@ -35,6 +37,8 @@ class ModelRun:
         folder: Path,
         validate: Validate | None,
         start: Path | None = None,
+        *,
+        checkpoint_s: float = 0.0,
     ) -> None:
         self.rank = stream.rank
         self.world_size = stream.world_size
@@ -47,6 +51,8 @@ class ModelRun:
         self._epoch = 0
         self.is_over = False  # whether the epoch in work is the last one
         self._saved: list[Path] = []
+        self._checkpoint_s = checkpoint_s
+        self._saved_s = time.monotonic()
 
     @property
     def weight(self) -> float:
@@ -116,11 +122,22 @@ class ModelRun:
             more: Further such objects, for example the optimizer.
         """
         path = self._stream.save(learnt, progress=_Progress(self), **more)
+        self._saved_s = time.monotonic()
         if path is not None:
             self._saved.append(path)
             for old in self._saved[:-_NUM_CHECKPOINTS]:
                 shutil.rmtree(old, ignore_errors=True)
             del self._saved[:-_NUM_CHECKPOINTS]
+
+    def save_if_due(self, learnt: Any, **more: Any) -> None:
+        """A checkpoint after a step, where the last one is `stream.checkpoint_s` seconds old.
+
+        Args:
+            learnt: As for `save`, which the end of an epoch calls.
+            more: As there.
+        """
+        if self._checkpoint_s and time.monotonic() - self._saved_s >= self._checkpoint_s:
+            self.save(learnt, **more)
 
     def restore(self, learnt: Any, **more: Any) -> bool:
         """Loads the checkpoint that the run goes on from, if it does.

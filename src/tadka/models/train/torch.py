@@ -190,6 +190,7 @@ class TorchModel(Model):
                     loss = optimizer.step(batch)
                 keeper.step()
                 so_far.add(loss, num_here * run.weight)
+                run.save_if_due(net, **kept)
             mean = so_far.take()
             if not math.isfinite(mean):
                 raise DataError(

@@ -1,16 +1,20 @@
 """Runs that were stopped, wherever they were, and go on as if they had not been."""
 
 import json
+import time
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tadka.core.error import StageError
+from tadka.core.error import DataError, StageError
 from tadka.models import Fit, load, train
-from tadka.models.train import loop
+from tadka.models.train import loop, tracking
+from tadka.models.train.folder import held
 from tadka.models.train.trained import write_trained
+from tadka.registry.journal import Journal
 from tadka.registry.kept import read_kept
+from tadka.stream.checkpoint import find_checkpoint
 from tests import models
 from tests.models import config, fit, weights
 
@@ -40,9 +44,11 @@ def stop_at_the_end(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(loop, "write_trained", fails)
 
 
-def stopped(folder: Path, model: dict[str, Any], **options: Any) -> tuple[Path, dict[str, Any]]:
+def stopped(
+    folder: Path, model: dict[str, Any], stream: dict[str, Any] | None = None, **options: Any
+) -> tuple[Path, dict[str, Any]]:
     """Folder and configuration of a run that has failed."""
-    values = config(folder, model)
+    values = config(folder, model, **({} if stream is None else {"stream": stream}))
     with pytest.raises(StageError, match="out of luck"):
         train(values, progress="none", **options)
     (run,) = (folder / "runs").glob("tiny-*")
@@ -78,6 +84,68 @@ def test_patience_and_average_go_on(
     run, values = stopped(tmp_path / "stopped", model)
 
     check_same(whole, train(values, resume=run, progress="none"))
+
+
+def test_a_checkpoint_within_an_epoch_is_gone_on_from(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = {"name": "tiny", "epochs": 3, "average": 0.5}
+    whole = fit(tmp_path / "whole", model)
+    stop_at(monkeypatch, STEPS + 5)
+    every_step = {"on": "here", "checkpoint_s": 1e-9}
+    run, values = stopped(tmp_path / "stopped", model, stream=every_step)
+
+    found = find_checkpoint(run)
+    assert (1, STEPS + 4) == (found.position.epoch, found.step)
+    check_same(whole, train(values, resume=run, progress="none"))
+
+
+def test_a_run_has_each_number_once_though_it_was_stopped(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stop_at(monkeypatch, 2 * STEPS + 5)
+    run, values = stopped(tmp_path, {"name": "tiny", "epochs": 4})
+    before = [key for key, _ in Journal(run).numbers()]
+
+    train(values, resume=run, progress="none")
+
+    numbers = [key for key, _ in Journal(run).numbers()]
+    assert before
+    assert before == numbers[: len(before)]
+    assert len(numbers) == len(set(numbers))
+    assert {0, 1, 2, 3} == {epoch for epoch, name in numbers if name == "loss"}
+
+
+def test_numbers_are_told_while_the_training_goes_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tracking, "_PERIOD_S", 0.001)
+    loss_of, steps = models.Tiny.loss_of, []
+    seen: list[tuple[int, str]] = []
+
+    def waits(self: Any, *arguments: Any) -> Any:
+        steps.append(1)
+        if len(steps) == STEPS + 1:
+            (run,) = (tmp_path / "runs").glob("tiny-*")
+            limit_s = time.monotonic() + 60
+            while not seen and time.monotonic() < limit_s:
+                seen.extend(key for key, _ in Journal(run).numbers())
+        return loss_of(self, *arguments)
+
+    monkeypatch.setattr(models.Tiny, "loss_of", waits)
+    fit(tmp_path, {"name": "tiny", "epochs": 2})
+
+    assert (0, "loss") in seen
+
+
+def test_a_run_is_trained_by_one_process(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    stop_at(monkeypatch, 5)
+    run, values = stopped(tmp_path, {"name": "tiny"})
+
+    with held(run), pytest.raises(DataError, match="is being trained by another process"):
+        train(values, resume=run, progress="none")
+
+    assert train(values, resume=run, progress="none").history
 
 
 @pytest.mark.parametrize("patience", [0, 1], ids=["all epochs", "stopped early"])
