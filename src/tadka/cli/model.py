@@ -190,6 +190,7 @@ def predict(
     Examples:
       tadka model evaluate fm@champion
       tadka model evaluate 3f9a1c2b --part valid
+      tadka model evaluate bpr@champion --negatives negatives.parquet
       tadka model evaluate 3f9a1c2b --config other.yaml --json""",
 )
 def evaluate(
@@ -204,6 +205,15 @@ def evaluate(
         ),
     ] = None,
     settings: _SET = None,
+    negatives: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="Judge rankings among these, too: a file of `tadka model negatives` for the part; "
+            "else data.negatives.",
+            show_default=False,
+        ),
+    ] = None,
     tracking: TRACKING = None,
     as_json: JSON = False,
 ) -> None:
@@ -212,11 +222,53 @@ def evaluate(
     if settings and config is None:
         raise ConfigError("--set changes the file of --config, and none was named.")
     with _quiet():
-        metrics = models.evaluate(run, data, part=part.value, tracking=tracking)
+        metrics = models.evaluate(
+            run, data, part=part.value, negatives=negatives or "", tracking=tracking
+        )
     if as_json:
         echo_json({"run": run, "part": part.value, "metrics": metrics})
         return
     print_metrics(metrics)
+
+
+@app.command(
+    "negatives",
+    epilog="""\b
+    Examples:
+      tadka model negatives ranking.yaml negatives.parquet
+      tadka model negatives ranking.yaml negatives.parquet --num 99 --power 0.75 --part valid""",
+)
+def negatives(
+    config: _CONFIG,
+    out: Annotated[
+        Path,
+        typer.Argument(metavar="OUT", help="A .parquet or .npz file.", show_default=False),
+    ],
+    *,
+    part: Annotated[Part, typer.Option(help="Whose users it is for.")] = Part.TEST,
+    num: Annotated[int, typer.Option(help="Items for each user.", min=1)] = 100,
+    power: Annotated[
+        float,
+        typer.Option(
+            help="Popularity to this power is how often an item is drawn; 0: all alike.", min=0
+        ),
+    ] = 0.0,
+    seed: Annotated[int, typer.Option(help="The same seed and data give the same file.")] = 0,
+    settings: _SET = None,
+    as_json: JSON = False,
+) -> None:
+    """Draw items that users have not taken, once, for sampled ranking.
+
+    Name the file at data.negatives: rankings are then judged over all items, and as
+    sampled_recall@10 among these, whoever asks and whenever.
+    """
+    wanted = read(config, settings or [])
+    with _quiet():
+        pairs = models.draw_negatives(wanted, out, part=part.value, num=num, power=power, seed=seed)
+    if as_json:
+        echo_json({"out": str(out), "pairs": pairs})
+        return
+    typer.echo(f"{pairs:,} pairs: {out}")
 
 
 @app.command(

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from tadka.models.train.bench import Trial, bench
     from tadka.models.train.config import Config
     from tadka.models.train.flow import Fit, evaluate, load, predict, train
+    from tadka.models.train.negatives import draw_negatives
     from tadka.models.train.past import Comparison, compare
     from tadka.models.train.torch import TorchModel
     from tadka.models.train.tracking import send
@@ -58,6 +59,7 @@ else:
             "train.bench": ["Trial", "bench"],
             "train.config": ["Config"],
             "train.flow": ["Fit", "evaluate", "load", "predict", "train"],
+            "train.negatives": ["draw_negatives"],
             "train.past": ["Comparison", "compare"],
             "train.torch": ["TorchModel"],
             "train.tracking": ["send"],
@@ -88,6 +90,7 @@ __all__ = [
     "build_graph",
     "check",
     "compare",
+    "draw_negatives",
     "drift",
     "evaluate",
     "export",

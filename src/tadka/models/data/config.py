@@ -64,6 +64,8 @@ class DataConfig:
             `{users: user}`. Rows without a match get null.
         label: Column of labels, as the model calls it.
         positive_from: Labels from here on become 1, all others 0; unless given they stay.
+        negatives: File of negatives of test users, which `tadka model negatives` writes: rankings
+            are judged among them, too.
         csv: How `.csv` and `.tsv` files are read.
         split: How test rows come about, where `test` names no files.
         shuffle: Whether rows of train are written in a seeded order.
@@ -84,6 +86,7 @@ class DataConfig:
     join: Mapping[str, str] = field(default_factory=dict)
     label: str = "label"
     positive_from: float | None = None
+    negatives: str = ""
     csv: Csv = field(default_factory=Csv)
     split: Split = field(default_factory=Split)
     shuffle: bool = True
@@ -124,7 +127,7 @@ class DataConfig:
         """
         changes = {
             name: expand_variables(getattr(self, name), f"data.{name}")
-            for name in ("folder", "train", "valid", "test", "tables")
+            for name in ("folder", "train", "valid", "test", "tables", "negatives")
             if not isinstance(getattr(self, name), Split)
         }
         lists: dict[str, Any] = {

@@ -185,7 +185,7 @@ def _in_place(
 def _meaning(config: DataConfig) -> dict[str, Any]:
     """What of a configuration changes the rows: all but where its files lie."""
     given = asdict(config)
-    for name in ("folder", "train", "test", "tables"):
+    for name in ("folder", "train", "test", "tables", "negatives"):
         given.pop(name)
     given["valid"] = asdict(config.valid) if isinstance(config.valid, Split) else None
     return given

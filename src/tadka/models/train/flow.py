@@ -15,7 +15,7 @@ from tadka.models.data.prepare import prepare
 from tadka.models.train.bind import bind
 from tadka.models.train.code import code_of
 from tadka.models.train.config import Config, read
-from tadka.models.train.evaluate import metrics_of
+from tadka.models.train.evaluate import check_negatives, metrics_of
 from tadka.models.train.folder import (
     CONFIG,
     config_of,
@@ -98,6 +98,7 @@ def train(
     folder, began_from = (None, None) if resume is None else kept_folder(resume)
     registry = Registry(tracking.uri, experiment=tracking.experiment, offline=tracking.offline)
     before = _before(config, start or began_from, registry)
+    check_negatives(model, config.data.expanded().negatives)
     data = prepare(config.data, tracking.data)
     report = check(data, model.inputs, task=model.task, config=config.check)
     if not report.is_ok:
@@ -112,6 +113,7 @@ def evaluate(
     data: DataConfig | None = None,
     *,
     part: str = "test",
+    negatives: str | Path = "",
     tracking: str | None = None,
 ) -> dict[str, float]:
     """Metrics of a trained model.
@@ -120,18 +122,21 @@ def evaluate(
         run: Id, alias (`fm@champion`), or folder.
         data: Other data; None for those that the run was trained on.
         part: Of the data.
+        negatives: File of `draw_negatives` for the part; rankings are judged among them, too. Empty
+            for `data.negatives`, which is for the part test.
         tracking: URI of the registry, where `run` is no folder.
 
     Raises:
-        NotFound: There is no such run.
+        NotFound: There is no such run, or no such file.
         DataError: The data do not suit the model, or the part has no rows.
     """
     trained = load(run, tracking=tracking)
     config = config_of(trained.folder.parent)
-    found = prepare(data or config.data, config.tracking.data)
+    wanted = data or config.data
+    found = prepare(wanted, config.tracking.data)
     if not found.num_rows(part):
         raise DataError(f"The data have no rows in the part {part!r}; choose another, or a split.")
-    return metrics_of(trained, found, part)
+    return metrics_of(trained, found, part, str(negatives) or _negatives_of(wanted, part))
 
 
 def predict(
@@ -227,7 +232,8 @@ def _train(
             )
         trained = read_trained(folder)
         part = next((p for p in ("test", "valid") if data.num_rows(p)), None)
-        metrics = {} if part is None else metrics_of(trained, data, part)
+        negatives = "" if part is None else _negatives_of(config.data, part)
+        metrics = {} if part is None else metrics_of(trained, data, part, negatives)
     except BaseException:
         tracked.finish(status="failed")
         raise
@@ -257,6 +263,10 @@ def _train(
     if tracked.is_sent:  # else `tadka model send` brings it
         publish(registry, fit.run, trained)
     return fit
+
+
+def _negatives_of(data: DataConfig, part: str) -> str:
+    return data.expanded().negatives if part == "test" else ""
 
 
 def _before(config: Config, start: str | Path | None, registry: Registry) -> Trained | None:
