@@ -86,8 +86,8 @@ def train(
     Raises:
         ConfigError: The configuration is wrong, or the run that is to go on has ended.
         NotFound: A file or a run is missing.
-        DataError: The data do not suit the model: all findings are listed. A folder cannot be
-            written.
+        CheckFailed: The data do not suit the model: all errors are listed.
+        DataError: A file is damaged, or a folder cannot be written.
         Unreachable: The tracking server does not answer.
         StageError: A function of the model raised.
     """
@@ -100,9 +100,7 @@ def train(
     before = _before(config, start or began_from, registry)
     check_negatives(model, config.data.expanded().negatives)
     data = prepare(config.data, tracking.data)
-    report = check(data, model.inputs, task=model.task, config=config.check)
-    if not report.is_ok:
-        raise DataError(str(report))
+    check(data, model.inputs, task=model.task, config=config.check).require_ok()
     folder = folder or new_folder(config, None if before is None else before.folder)
     with held(folder):
         return _train(config, data, folder, before, registry, begun_s, resume is not None, progress)

@@ -104,9 +104,11 @@ def dataset_of(config: Config, data: Data) -> DatasetRef:
         config: Of the training.
         data: Its rows.
     """
+    named = config.data.expanded()
+    uris = named.uris("train")
     return DatasetRef(
-        name=config.data.source or Path(str(config.data.train)).name,
-        uri=str(config.data.folder or config.data.train),
+        name=named.source or Path(uris[0]).name,
+        uri=named.folder or ", ".join(uris),
         fingerprint=data.fingerprint,
         version=data.origin.get("version"),
         num_rows=data.num_rows("train"),

@@ -18,6 +18,7 @@ from tadka.models.define.catalog import _REGISTERED
 from tadka.models.train import flow
 from tadka.models.train.config import StreamConfig
 from tadka.registry import Registry
+from tadka.registry.kept import read_kept
 from tests import models
 from tests.models import config, fit, ratings, weights
 
@@ -276,3 +277,18 @@ def test_ranks_train_together_and_stop_together(tmp_path: Path) -> None:
     assert 2 < len(by_epoch) < 40
     assert len(by_epoch) - 2 == int(np.argmax(by_epoch))
     assert evaluate(done.folder, part="valid")["auc"] == pytest.approx(max(by_epoch))
+
+
+def test_the_registry_knows_data_by_the_place_that_it_was_read_from(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    values = config(tmp_path, {"name": "tiny", "epochs": 1})
+    monkeypatch.setenv("ROWS", str(tmp_path / "rows"))
+    train_uri = values["data"]["train"]
+    values["data"]["train"] = train_uri.replace(str(tmp_path / "rows"), "${ROWS}")
+    assert "${ROWS}" in values["data"]["train"]
+
+    kept = read_kept(train(values, progress="none").folder)
+
+    assert kept.dataset is not None
+    assert (train_uri, Path(train_uri).name) == (kept.dataset.uri, kept.dataset.name)
