@@ -118,7 +118,8 @@ class CheckReport:
         ]
         told = "\n  ".join(str(one) for one in self.errors)
         raise CheckFailed(
-            f"The data has {len(self.errors)} errors; nothing was trained:\n  {told}\n"
+            f"The data has {len(self.errors)} error{'s' * (len(self.errors) > 1)}; nothing was "
+            f"trained:\n  {told}\n"
             "Correct the rows, or name the checks at check.accept to train all the same.",
             results,
         )
