@@ -8,7 +8,6 @@ import socket
 import sys
 import threading
 from collections.abc import Callable, Iterator, Mapping
-from pathlib import Path
 from typing import Any, BinaryIO
 
 import psutil
@@ -27,6 +26,7 @@ from tadka.serve.process import (
     read_failure,
     read_order,
 )
+from tests.descriptors import open_descriptors
 
 DEADLINE_S = 20
 
@@ -136,19 +136,15 @@ def test_what_cannot_be_started_for_want_of_descriptors_leaves_nothing_behind(
     def fail(*_: object) -> None:
         raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
 
-    children, num_open = set(psutil.Process().children()), num_descriptors()
+    children, descriptors = set(psutil.Process().children()), open_descriptors()
     monkeypatch.setattr(call, fail)
 
     wanted = r"child cannot be started: Too many open files\. .* ulimit -n\."
     with pytest.raises(LaunchError, match=wanted):
         Process("child", __name__, None)
 
-    assert num_descriptors() <= num_open
+    assert open_descriptors() <= descriptors
     assert set(psutil.Process().children()) <= children
-
-
-def num_descriptors() -> int:
-    return len(list(Path("/proc/self/fd").iterdir()))
 
 
 @pytest.mark.parametrize("error", [DataError("Row 3 is wrong."), LaunchError("ä")])

@@ -1,5 +1,4 @@
 import gc
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +10,7 @@ from tadka.core.error import DataError
 from tadka.storage.format import open_writer, read_piece, save, scan
 from tadka.storage.publish import publish_file
 from tadka.storage.uri import join
+from tests.descriptors import open_descriptors
 
 
 def write_groups(uri: str, num_groups: int) -> None:
@@ -23,16 +23,11 @@ def write_groups(uri: str, num_groups: int) -> None:
 
 
 def opened_files(folder: Path) -> list[str]:
-    """Files below the folder that this process has open or mapped into memory.
-
-    Not how many it has open altogether: what other tests left is closed at any time.
-    """
+    """Files below the folder that this process has open or mapped into memory."""
     paths = [
         row.split()[-1] for row in Path("/proc/self/maps").read_text(encoding="utf-8").splitlines()
     ]
-    for descriptor in Path("/proc/self/fd").iterdir():
-        with suppress(FileNotFoundError):  # closed since, as the one that lists the folder
-            paths.append(str(descriptor.readlink()))
+    paths += [target for _, target in open_descriptors()]
     return sorted({Path(path).name for path in paths if path.startswith(f"{folder}/")})
 
 
