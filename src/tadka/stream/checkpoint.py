@@ -128,14 +128,13 @@ def find_checkpoint(path: str | Path) -> Checkpoint:
     """
     path = Path(path)
     if not (path / _POSITION).exists():
-        folder = path / _DIRECTORY
-        found = [(_order(p), p) for p in folder.glob("epoch-*") if _NAME.fullmatch(p.name)]
+        found = list_checkpoints(path)
         if not found:
             raise NotFound(
                 f"There is no checkpoint in {str(path)!r}. Name the run's directory or one of its "
                 f"{_DIRECTORY}/epoch-*-step-*, and let the training loop call run.save(model)."
             )
-        path = max(found)[1]
+        path = found[-1]
     try:
         record = json.loads((path / _POSITION).read_text())
         return Checkpoint(
@@ -147,6 +146,16 @@ def find_checkpoint(path: str | Path) -> Checkpoint:
         )
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise DataError(f"Checkpoint {str(path)!r} cannot be read: {error!r}.") from error
+
+
+def list_checkpoints(directory: Path) -> list[Path]:
+    """Checkpoints of a run, the oldest first.
+
+    Args:
+        directory: Of the run.
+    """
+    found = (directory / _DIRECTORY).glob("epoch-*")
+    return sorted((path for path in found if _NAME.fullmatch(path.name)), key=_order)
 
 
 def _order(path: Path) -> tuple[int, int]:

@@ -8,6 +8,7 @@ from typing import Any
 
 from tadka.models.define.model import Model
 from tadka.models.train.history import add_numbers, rewrite_history
+from tadka.stream.checkpoint import list_checkpoints
 from tadka.stream.run import Run
 
 _NUM_CHECKPOINTS = 2  # the last one, and one more, should that be damaged
@@ -50,7 +51,6 @@ class ModelRun:
         self._validate = validate
         self._epoch = 0
         self.is_over = False  # whether the epoch in work is the last one
-        self._saved: list[Path] = []
         self._checkpoint_s = checkpoint_s
         self._saved_s = time.monotonic()
 
@@ -121,13 +121,11 @@ class ModelRun:
             learnt: Anything with `state_dict()`, or that can be pickled.
             more: Further such objects, for example the optimizer.
         """
-        path = self._stream.save(learnt, progress=_Progress(self), **more)
+        self._stream.save(learnt, progress=_Progress(self), **more)
         self._saved_s = time.monotonic()
-        if path is not None:
-            self._saved.append(path)
-            for old in self._saved[:-_NUM_CHECKPOINTS]:
+        if self.rank == 0:
+            for old in list_checkpoints(self.folder)[:-_NUM_CHECKPOINTS]:
                 shutil.rmtree(old, ignore_errors=True)
-            del self._saved[:-_NUM_CHECKPOINTS]
 
     def save_if_due(self, learnt: Any, **more: Any) -> None:
         """A checkpoint after a step, where the last one is `stream.checkpoint_s` seconds old.

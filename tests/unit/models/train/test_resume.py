@@ -189,8 +189,12 @@ def test_a_line_that_was_broken_off_does_not_lose_the_run(
     assert all({"loss", "valid_auc"} <= numbers.keys() for numbers in done.history)
 
 
-def test_checkpoints_do_not_fill_the_disk(tmp_path: Path) -> None:
-    done = fit(tmp_path, {"name": "tiny", "epochs": 5})
+def test_checkpoints_do_not_fill_the_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    stop_at(monkeypatch, 3 * STEPS + 5)
+    run, values = stopped(tmp_path, {"name": "tiny", "epochs": 5})
+    assert 2 == len(list((run / "checkpoints").iterdir()))
+
+    done = train(values, resume=run, progress="none")
 
     assert 2 == len(list((done.folder / "checkpoints").iterdir()))
     left = {path.name for path in (done.folder / "model").iterdir()}
