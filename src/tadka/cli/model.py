@@ -96,7 +96,8 @@ def train(
         Path | None,
         typer.Option(
             metavar="FOLDER",
-            help="Go on with a run that was stopped, from its last checkpoint.",
+            help="Go on with a run that was stopped, from its last checkpoint; or from the one "
+            "that is named.",
             show_default=False,
         ),
     ] = None,

@@ -77,7 +77,7 @@ def train(
         start: Run, alias or folder of a trained model to begin from: its vocabularies are kept and
             grow, its weights are the first ones. Those of the same model and the same parameters.
         resume: Folder of a run that was stopped, to go on from its last checkpoint, or from its
-            beginning where there is none yet.
+            beginning where there is none yet. Or a checkpoint of it, should the last be damaged.
         progress: As `Flow.run` has it.
 
     Returns:
@@ -103,7 +103,7 @@ def train(
     check(data, model.inputs, task=model.task, config=config.check).require_ok()
     folder = folder or new_folder(config, None if before is None else before.folder)
     with held(folder):
-        return _train(config, data, folder, before, registry, begun_s, resume is not None, progress)
+        return _train(config, data, folder, before, registry, begun_s, resume, progress)
 
 
 def evaluate(
@@ -199,7 +199,7 @@ def _train(
     before: Trained | None,
     registry: Registry,
     begun_s: float,
-    is_resumed: bool,
+    resume: str | Path | None,
     progress: Mode,
 ) -> Fit:
     """Trains in the folder of a run, and keeps the run."""
@@ -225,7 +225,7 @@ def _train(
                 folder,
                 start=None if before is None else before.folder / WEIGHTS,
                 origin={"run": tracked.id, "module": config.module, "code": code},
-                resume=is_resumed,
+                resume=None if resume is None else Path(resume),
                 progress=progress,
             )
         trained = read_trained(folder)

@@ -25,7 +25,7 @@ from tadka.models.train.config import Config, read
 from tadka.registry.registry import Registry
 from tadka.storage.publish import publish_file
 
-CONFIG = "config.json"
+CONFIG, CHECKPOINTS = "config.json", "checkpoints"
 _START, _FIT = "start.json", "fit.json"
 
 
@@ -57,12 +57,14 @@ def kept_folder(run: str | Path) -> tuple[Path, Path | None]:
     """The folder of a run that goes on, and that of the trained model that it began from.
 
     Args:
-        run: Its folder.
+        run: Its folder, or one of its checkpoints.
 
     Raises:
         NotFound: There is no run.
     """
     folder = Path(run).absolute()
+    if folder.parent.name == CHECKPOINTS and folder.is_dir():
+        folder = folder.parent.parent
     if not (folder / CONFIG).exists():
         raise NotFound(f"Folder {str(run)!r} is that of no run. `tadka model runs` shows all.")
     if not (folder / _START).exists():

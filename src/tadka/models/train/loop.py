@@ -14,7 +14,7 @@ from tadka.models.train.config import StreamConfig
 from tadka.models.train.evaluate import metrics_of
 from tadka.models.train.run import ModelRun
 from tadka.models.train.trained import MODEL, write_trained
-from tadka.stream.checkpoint import find_checkpoint
+from tadka.stream.checkpoint import Checkpoint, find_checkpoint
 from tadka.stream.flow import read as read_rows
 from tadka.stream.report import Report
 from tadka.stream.run import Run
@@ -29,7 +29,7 @@ def run_loop(
     *,
     start: Path | None,
     origin: Mapping[str, Any],
-    resume: bool,
+    resume: Path | None,
     progress: Mode,
 ) -> Report:
     """Trains a model; it lies in `RUN/model` afterwards.
@@ -41,14 +41,15 @@ def run_loop(
         folder: Of the run.
         start: Folder of weights to begin from.
         origin: What is noted in `model.json`.
-        resume: Whether to go on from the last checkpoint, or from the start where there is none.
+        resume: The run's folder, to go on from its last checkpoint or from the start where there
+            is none; or a checkpoint; None for a new run.
         progress: As `Flow.run` has it.
 
     Raises:
         DataError: The checkpoint belongs to other rows.
         StageError: A function of the model raised.
     """
-    epochs_behind = _epochs_behind(folder) if resume else None
+    checkpoint = None if resume is None else _checkpoint(resume)
     rows = read_rows(
         data.uris("train"),
         columns=[column.name for column in model.inputs],
@@ -69,21 +70,24 @@ def run_loop(
         ),
         name="train",
         # One more where all are over: the loop is entered once again, for the model it returns.
-        epochs=max(model.epochs, (epochs_behind or 0) + 1),
+        epochs=max(model.epochs, 1 + (0 if checkpoint is None else checkpoint.position.epoch)),
         ranks=stream.train.ranks,
         cpu=stream.train.cpu,
         memory=stream.train.memory,
         gpu=stream.train.gpu,
     )
     return (rows | preprocess | loop).run(
-        on=stream.on, directory=folder, resume=epochs_behind is not None, progress=progress
+        on=stream.on,
+        directory=folder,
+        resume=None if checkpoint is None else checkpoint.path,
+        progress=progress,
     )
 
 
-def _epochs_behind(folder: Path) -> int | None:
-    """Epochs that the last checkpoint has behind it; None where there is none."""
+def _checkpoint(resume: Path) -> Checkpoint | None:
+    """The last one of a run, or the one that is named; None where the run has none."""
     try:
-        return find_checkpoint(folder).position.epoch
+        return find_checkpoint(resume)
     except NotFound:
         return None
 

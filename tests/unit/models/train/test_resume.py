@@ -14,7 +14,7 @@ from tadka.models.train.folder import held
 from tadka.models.train.trained import write_trained
 from tadka.registry.journal import Journal
 from tadka.registry.kept import read_kept
-from tadka.stream.checkpoint import find_checkpoint
+from tadka.stream.checkpoint import find_checkpoint, list_checkpoints
 from tests import models
 from tests.models import config, fit, weights
 
@@ -98,6 +98,22 @@ def test_a_checkpoint_within_an_epoch_is_gone_on_from(
     found = find_checkpoint(run)
     assert (1, STEPS + 4) == (found.position.epoch, found.step)
     check_same(whole, train(values, resume=run, progress="none"))
+
+
+def test_a_run_whose_last_checkpoint_is_damaged_goes_on_from_the_one_before(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = {"name": "tiny", "epochs": 4}
+    whole = fit(tmp_path / "whole", model)
+    stop_at(monkeypatch, 2 * STEPS + 5)
+    run, values = stopped(tmp_path / "stopped", model)
+    before, last = list_checkpoints(run)
+    (last / "state.pt").write_bytes(b"damaged")
+
+    with pytest.raises(StageError, match=rf"{last.name}.* cannot be read.* another one"):
+        train(values, resume=run, progress="none")
+
+    check_same(whole, train(values, resume=before, progress="none"))
 
 
 def test_a_run_has_each_number_once_though_it_was_stopped(
