@@ -139,17 +139,22 @@ class Config:
         }
 
 
-def read(source: str | Path | Mapping[str, Any], overrides: Sequence[str] = ()) -> Config:
+def read(source: Config | str | Path | Mapping[str, Any], overrides: Sequence[str] = ()) -> Config:
     """A configuration from a YAML file or a mapping.
 
     Args:
-        source: Path, or the values.
+        source: Path, or the values; a configuration that is read already stays as it is, but for
+            what wins over it.
         overrides: Settings that win, as `"model.lr=0.1"`.
 
     Raises:
         NotFound: There is no such file.
         ConfigError: A key or a value is wrong, with the key's path; or there is no such model.
     """
+    if isinstance(source, Config):
+        if not overrides:
+            return source
+        source = source.to_dict()
     values = read_config(source, overrides)
     section = values.get("model")
     if not isinstance(section, dict) or not isinstance(section.get("name"), str):

@@ -145,7 +145,7 @@ def _ranking(trained: Learnt, data: Prepared, part: str, negatives: str) -> dict
             TOP_KS,
             train=train,
             users=rows_Q,
-            user_rows=partial(_places, negatives, keys),
+            user_rows=partial(_tested, negatives, keys),
             item_rows=partial(state.rows, item),
         )
         found |= {
@@ -156,15 +156,25 @@ def _ranking(trained: Learnt, data: Prepared, part: str, negatives: str) -> dict
     return found
 
 
-def _places(negatives: str, keys: np.ndarray, users: np.ndarray) -> np.ndarray:
+def _tested(negatives: str, keys: np.ndarray, users: np.ndarray) -> np.ndarray:
     """Where users of a file stand among those that are tested; -1 for others."""
     if (users.dtype.kind in "iu") != (keys.dtype.kind in "iu"):
         raise DataError(
             f"Users of {negatives!r} are {users.dtype}, those of the data {keys.dtype}; draw them "
             "anew: tadka model negatives."
         )
-    place = np.minimum(np.searchsorted(keys, users), len(keys) - 1)
-    return np.where(keys[place] == users, place, -1)
+    return places(keys, users)
+
+
+def places(known: np.ndarray, ids: np.ndarray) -> np.ndarray:
+    """Where ids stand among the known ones; -1 for others.
+
+    Args:
+        known: At least one, sorted, each once.
+        ids: Of the same type, shape (N,).
+    """
+    place_N = np.minimum(np.searchsorted(known, ids), len(known) - 1)
+    return np.where(known[place_N] == ids, place_N, -1)
 
 
 def positives(model: Model, data: Prepared, part: str) -> tuple[np.ndarray, np.ndarray]:

@@ -92,8 +92,7 @@ def train(
         StageError: A function of the model raised.
     """
     begun_s = time.monotonic()
-    if overrides or not isinstance(config, Config):
-        config = read(config.to_dict() if isinstance(config, Config) else config, overrides)
+    config = read(config, overrides)
     model, tracking = config.model, config.tracking
     folder, began_from = (None, None) if resume is None else kept_folder(resume)
     registry = Registry(tracking.uri, experiment=tracking.experiment, offline=tracking.offline)

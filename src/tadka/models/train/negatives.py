@@ -5,7 +5,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from tadka.core.error import ConfigError, DataError
 from tadka.models.data.prepare import prepare
@@ -13,9 +12,7 @@ from tadka.models.loss.negatives import popularity
 from tadka.models.loss.pairs import to_csr
 from tadka.models.measure.sampled import write_negatives
 from tadka.models.train.config import Config, read
-from tadka.models.train.evaluate import BEFORE, positives
-
-Ids = npt.NDArray[Any]
+from tadka.models.train.evaluate import BEFORE, places, positives
 
 
 def draw_negatives(
@@ -51,8 +48,7 @@ def draw_negatives(
         NotFound: A file is missing.
         DataError: The part has no rows.
     """
-    if overrides or not isinstance(config, Config):
-        config = read(config.to_dict() if isinstance(config, Config) else config, overrides)
+    config = read(config, overrides)
     model = config.model
     if model.task != "ranking":
         raise ConfigError(
@@ -67,23 +63,16 @@ def draw_negatives(
     items = np.unique(before[0][1]) if before else np.unique(tested_items)
     seen_users = np.concatenate([tested_users[:0], *(pairs[0] for pairs in before)])
     seen_items = np.concatenate([tested_items[:0], *(pairs[1] for pairs in before)])
-    is_tested = _rows(users, seen_users) > 0
-    seen = _rows(users, seen_users[is_tested]) - 1, _rows(items, seen_items[is_tested])
+    is_tested = places(users, seen_users) >= 0
+    seen = places(users, seen_users[is_tested]), 1 + places(items, seen_items[is_tested])
     return write_negatives(
         out,
         to_csr(*seen, len(users)),
-        to_csr(_rows(users, tested_users) - 1, _rows(items, tested_items), len(users)),
+        to_csr(places(users, tested_users), 1 + places(items, tested_items), len(users)),
         len(items) + 1,
         num=num,
         seed=seed,
-        share=popularity(len(items) + 1, _rows(items, seen_items), power) if power else None,
+        share=popularity(len(items) + 1, 1 + places(items, seen_items), power) if power else None,
         user_ids=users,
         item_ids=np.concatenate([items[:1], items]),  # row 0 is no item
     )
-
-
-def _rows(known: Ids, ids: Ids) -> npt.NDArray[np.int64]:
-    """1 + the place of each id among the known ones, which are sorted; 0 where it is none."""
-    place = np.searchsorted(known, ids)
-    is_known = known[np.minimum(place, len(known) - 1)] == ids
-    return np.where(is_known, place + 1, 0)
