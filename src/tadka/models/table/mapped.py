@@ -15,7 +15,6 @@ import numpy as np
 import numpy.typing as npt
 
 from tadka.core.error import ConfigError, DataError
-from tadka.models.table.lock import lock_folder
 from tadka.models.table.segment import Layout, Manifest, Segment, next_version, segment_path
 from tadka.models.table.table import (
     Init,
@@ -27,6 +26,7 @@ from tadka.models.table.table import (
     checked_size,
     first_vectors,
 )
+from tadka.storage.lock import lock_folder
 
 _CHUNK_ROWS = 1 << 16  # made at a time when a table grows
 

@@ -28,8 +28,8 @@ import numpy.typing as npt
 from tadka.core.error import ConfigError, DataError, NotFound
 from tadka.core.extra import require
 from tadka.models.table.index import RowIndex
-from tadka.models.table.lock import lock_folder
 from tadka.models.table.text import Keys, hash_texts, integers, parts, texts
+from tadka.storage.lock import lock_folder
 from tadka.storage.publish import publish_file, sync
 
 _FORMAT = 1

@@ -20,9 +20,9 @@ from pathlib import Path
 from typing import Any
 
 from tadka.core.error import DataError, NotFound
-from tadka.models.table.lock import lock_folder
 from tadka.models.train.config import Config, read
 from tadka.registry.registry import Registry
+from tadka.storage.lock import lock_folder
 from tadka.storage.publish import publish_file
 
 CONFIG, CHECKPOINTS = "config.json", "checkpoints"
